@@ -1,0 +1,42 @@
+"""The arms that add generated images: the best by the integrator's score (`generate`), or any (`generate-random`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fewgood.arms.base import AddedImage, ArmInputs, Candidate, TrainingSet
+from fewgood.seeds import stream_seed
+from fewgood.selection import select_random, select_top
+
+__all__ = ["generate", "generate_random"]
+
+
+def generate(inputs: ArmInputs) -> TrainingSet:
+    """The support images and the m candidates that the text-guided integrator ranks first (paper, section 3.4)."""
+    scores = [candidate.score for candidate in inputs.candidates]
+    if any(score is None for score in scores):
+        raise ValueError("the arm generate needs scored candidates")
+    return _chosen(inputs, "generate", select_top(scores, inputs.count))
+
+
+def generate_random(inputs: ArmInputs) -> TrainingSet:
+    """The support images and m candidates picked at random from the same pool: the control for the integrator."""
+    seed = stream_seed(inputs.seed, "generate-random")
+    return _chosen(inputs, "generate-random", select_random(len(inputs.candidates), inputs.count, seed))
+
+
+def _chosen(inputs: ArmInputs, arm: str, picks: Sequence[int]) -> TrainingSet:
+    return TrainingSet(inputs.support, [_added(inputs, arm, inputs.candidates[pick]) for pick in picks])
+
+
+def _added(inputs: ArmInputs, arm: str, candidate: Candidate) -> AddedImage:
+    return AddedImage(
+        candidate.image,
+        {
+            "arm": arm,
+            "source": inputs.support_names[candidate.source],
+            "index": candidate.index,
+            "prompt": inputs.prompt,
+            "score": candidate.score,
+        },
+    )

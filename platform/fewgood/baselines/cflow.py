@@ -1,0 +1,152 @@
+"""CFLOW-AD: likelihood of features under conditional normalising flows (Gudovskiy et al. 2022, arXiv 2107.12571).
+
+Networks, likelihood and map are anomalib's `CflowModel`; the loop repeats `Cflow.training_step` of
+`anomalib/models/image/cflow/lightning_model.py`. What differs from the published schedule (50 epochs, lr 1e-4):
+the number of optimiser steps is fixed instead of the epochs, so that a larger training set is not also trained longer;
+features of the frozen encoder are computed once; a layer with fewer vectors than a fibre batch is one batch, where
+anomalib refuses it. The likelihoods are scaled by their maximum over the whole test set, as the authors do; anomalib
+does it per batch, which makes scores depend on the batch size.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F  # noqa: N812
+
+from fewgood.baselines.anomalib_parts import CflowModel, get_logp, positional_encoding_2d
+from fewgood.baselines.backbone import expect_layers, load_weights
+from fewgood.baselines.detection import Context
+from fewgood.baselines.images import batches
+from fewgood.baselines.registry import CflowOptions
+from fewgood.errors import BaselineError
+
+__all__ = ["CFlow"]
+
+logger = logging.getLogger(__name__)
+
+_SCORING_ROWS = 8192
+"""Feature vectors decoded at a time when scoring; rows are independent, so this only bounds memory."""
+
+
+class CFlow:
+    """CFLOW-AD with anomalib's model and a fixed number of optimiser steps."""
+
+    def __init__(self, options: CflowOptions, context: Context) -> None:
+        self.options, self.context = options, context
+        self.model: Any = CflowModel(
+            backbone=options.backbone,
+            layers=options.layers,
+            pre_trained=False,
+            fiber_batch_size=options.fiber_batch_size,
+            condition_vector=options.condition_vector,
+            coupling_blocks=options.coupling_blocks,
+            clamp_alpha=options.clamp_alpha,
+            permute_soft=options.permute_soft,
+        )
+        expect_layers(self.model.encoder, options.layers)
+        digest = load_weights(self.model.encoder, options.backbone)
+        self.model.to(context.device)
+        self.provenance: dict[str, Any] = {
+            "backbone": options.backbone,
+            "weights_digest": digest,
+            "layers": list(options.layers),
+        }
+
+    def fit(self, train: Sequence[np.ndarray]) -> None:
+        """Train the flows on the training images' feature vectors."""
+        groups = [features for _, features in self._features(train)]
+        per_epoch = sum(self._fibre_batches(len(rows)) for group in groups for rows, _ in group)
+        epochs = max(1, round(self.options.steps / per_epoch))
+        parameters = [parameter for decoder in self.model.decoders for parameter in decoder.parameters()]
+        optimizer = torch.optim.Adam(parameters, lr=self.options.lr)
+        self.model.decoders.train()
+        for epoch in range(epochs):
+            total = 0.0
+            for index in torch.randperm(len(groups)).tolist():
+                for layer, (rows, conditions) in enumerate(groups[index]):
+                    total += self._train_layer(layer, rows, conditions, optimizer)
+            if not np.isfinite(total):
+                raise BaselineError(f"cflow's loss is {total} in epoch {epoch + 1}; lower baseline.lr ({self.options.lr})")
+            self.context.progress("baseline fit", epoch + 1, epochs, f"loss {total / per_epoch:.3f}")
+        self.provenance |= {"epochs": epochs, "steps": epochs * per_epoch, "loss": total / per_epoch}
+
+    def score(self, test: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Image scores (N,), the largest value of each map, and maps (N, size, size)."""
+        kept: list[list[torch.Tensor]] = [[] for _ in self.options.layers]
+        sizes: list[tuple[int, int]] = []
+        self.model.decoders.eval()
+        for place, group in self._features(test):
+            for layer, (rows, conditions) in enumerate(group):
+                kept[layer].append(self._log_likelihood(layer, rows, conditions))
+            sizes = self._sizes
+            self.context.progress("baseline score", place.stop, len(test))
+        likelihoods = [torch.cat(parts).reshape(len(test), *size) for parts, size in zip(kept, sizes, strict=True)]
+        maps = self._maps(likelihoods)
+        return maps.max(axis=(1, 2)).astype(np.float64), maps
+
+    def _fibre_batches(self, rows: int) -> int:
+        return max(1, rows // self.options.fiber_batch_size)
+
+    @torch.no_grad()
+    def _features(
+        self, images: Sequence[np.ndarray]
+    ) -> Iterator[tuple[slice, list[tuple[torch.Tensor, torch.Tensor]]]]:
+        """For each batch its place and, per layer, feature vectors (B*h*w, C) and their positions (B*h*w, P)."""
+        options = self.options
+        for place, batch in batches(
+            images, options.image_size, options.batch_size, normalize=True, device=self.context.device
+        ):
+            found = self.model.encoder(batch)
+            group, self._sizes = [], []
+            for layer in options.layers:
+                count, channels, height, width = found[layer].shape
+                positions = positional_encoding_2d(options.condition_vector, height, width).to(batch.device)
+                conditions = positions.permute(1, 2, 0).reshape(-1, options.condition_vector).repeat(count, 1)
+                group.append((found[layer].permute(0, 2, 3, 1).reshape(-1, channels), conditions))
+                self._sizes.append((height, width))
+            yield place, group
+
+    def _train_layer(self, layer: int, rows: torch.Tensor, conditions: torch.Tensor, optimizer: Any) -> float:
+        """One pass over a batch's vectors of one layer; returns the sum of the steps' losses."""
+        size, count = self.options.fiber_batch_size, self._fibre_batches(len(rows))
+        order = torch.randperm(len(rows)).to(rows.device)
+        total = 0.0
+        for number in range(count):
+            # The last fibre batch takes the remainder, as in anomalib.
+            stop = (number + 1) * size if number < count - 1 else len(rows)
+            chosen = order[number * size : stop]
+            optimizer.zero_grad()
+            latent, log_determinant = self.model.decoders[layer](rows[chosen], [conditions[chosen]])
+            log_prob = get_logp(rows.shape[1], latent, log_determinant) / rows.shape[1]
+            loss = -F.logsigmoid(log_prob).mean()
+            loss.backward()
+            optimizer.step()
+            total += float(loss.detach())
+        return total
+
+    @torch.no_grad()
+    def _log_likelihood(self, layer: int, rows: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
+        """Log-likelihood per dimension of each vector, (B*h*w,), on the CPU."""
+        found = []
+        for part, condition in zip(rows.split(_SCORING_ROWS), conditions.split(_SCORING_ROWS), strict=True):
+            latent, log_determinant = self.model.decoders[layer](part, [condition])
+            found.append((get_logp(rows.shape[1], latent, log_determinant) / rows.shape[1]).cpu())
+        return torch.cat(found)
+
+    def _maps(self, likelihoods: Sequence[torch.Tensor]) -> np.ndarray:
+        """`AnomalyMapGenerator.compute_anomaly_map` over all images (N, h, w) per layer, a few images at a time."""
+        size, count = self.options.image_size, len(likelihoods[0])
+        maps = np.zeros((count, size, size), np.float32)
+        for likelihood in likelihoods:
+            probabilities = torch.exp(likelihood - likelihood.max()).unsqueeze(1)
+            for start in range(0, count, self.options.batch_size):
+                part = probabilities[start : start + self.options.batch_size]
+                grown = F.interpolate(part, size=(size, size), mode="bilinear", align_corners=True)
+                maps[start : start + len(part)] += grown.squeeze(1).numpy()
+        result: np.ndarray = maps.max() - maps
+        return result

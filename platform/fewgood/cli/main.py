@@ -1,0 +1,101 @@
+"""The `fewgood` command: its subcommands, and how an error reaches a user."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+from datetime import UTC, datetime
+
+import click
+import typer
+
+import fewgood
+from fewgood.cli import compare, doctor, evaluate, generate, leaderboard, prompts, sweep
+from fewgood.cli.common import state
+from fewgood.errors import FewgoodError, StoreError
+from fewgood.store.home import no_space
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="fewgood",
+    help="From a few good images to a measured gain: few-shot industrial anomaly detection.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(fewgood.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),  # noqa: ARG001
+) -> None:
+    """Options that stand before the command."""
+
+
+for _module in (doctor, prompts, evaluate, compare, generate, sweep, leaderboard):
+    _module.register(app)
+
+
+def main() -> None:
+    """Run the command line; exit status 0, 1 for a fault of ours, 2 for one of the user's, 130 when interrupted."""
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        # Without standalone mode Click hands its own errors to us, and a `typer.Exit` comes back as its status.
+        status = app(standalone_mode=False)
+    except FewgoodError as error:
+        return _refuse(error)
+    except click.UsageError as error:
+        context = error.ctx.command_path if error.ctx else "fewgood"
+        return _refuse(FewgoodError(f"{error.format_message()} (see `{context} --help`)"))
+    except click.ClickException as error:
+        return _refuse(FewgoodError(error.format_message()))
+    except (KeyboardInterrupt, click.Abort):
+        sys.stderr.write("fewgood: interrupted; what was finished is kept, the same command carries on\n")
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except Exception as error:
+        if no_space(error):
+            return _refuse(StoreError("no space left on the disk: free some space, or give another folder with --home"))
+        return _fault(error)
+    return status if isinstance(status, int) else 0
+
+
+def _refuse(error: FewgoodError) -> int:
+    line = " ".join(str(error).split())
+    if state.json_output:
+        sys.stdout.write(json.dumps({"status": "failed", "error": line}) + "\n")
+    sys.stderr.write(f"fewgood: {line}\n")
+    return 2
+
+
+def _fault(error: Exception) -> int:
+    """A fault that is not the user's: the traceback goes into a file, one line says where."""
+    text = "".join(traceback.format_exception(error))
+    line = f"internal error: {type(error).__name__}: {' '.join(str(error).split())[:400]}"
+    try:
+        folder = state.home().root / "crashes"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}.txt"
+        path.write_text(text)
+        line += f" (the traceback is in {path}; please report it)"
+    except OSError:
+        logging.getLogger(__name__).error("%s", text)
+    if state.json_output:
+        sys.stdout.write(json.dumps({"status": "failed", "error": line}) + "\n")
+    sys.stderr.write(f"fewgood: {line}\n")
+    return 1

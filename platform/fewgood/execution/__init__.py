@@ -1,0 +1,1 @@
+"""Where stages run: the only folder that imports Ray."""

@@ -1,0 +1,26 @@
+"""The leaderboard: statistics, tables and a report as pure functions of the ledger's rows.
+
+Every number carries its number of seeds and, from two seeds on, a 95 % interval; gains are paired differences on the
+same support files, test files and seeds; numbers of different backbones, image sizes, detector options or ways of
+choosing a configuration are never ranked together.
+"""
+
+from __future__ import annotations
+
+from fewgood.leaderboard.compare import compare, compare_document
+from fewgood.leaderboard.formats import FORMATS, format_leaderboard
+from fewgood.leaderboard.runs import METRICS, Run, read_runs
+from fewgood.leaderboard.tables import EMPTY, LeaderboardRow, leaderboard
+
+__all__ = [
+    "EMPTY",
+    "FORMATS",
+    "METRICS",
+    "LeaderboardRow",
+    "Run",
+    "compare",
+    "compare_document",
+    "format_leaderboard",
+    "leaderboard",
+    "read_runs",
+]

@@ -1,0 +1,339 @@
+"""Arms against arms: paired differences per cell, and over the cells of a ranking, as one JSON document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fewgood.leaderboard.runs import (
+    METRICS,
+    CellKey,
+    Configuration,
+    RankingKey,
+    Run,
+    arm_order,
+    configurations,
+    group_rankings,
+    read_runs,
+)
+from fewgood.leaderboard.significance import delong, friedman, holm, wilcoxon
+from fewgood.leaderboard.statistics import (
+    Estimate,
+    WinTieLoss,
+    choose,
+    difference,
+    estimate,
+    partner,
+    pool,
+    win_tie_loss,
+)
+
+__all__ = ["CellComparison", "Gain", "RankingComparison", "compare", "compare_document"]
+
+FOCUS = ("generate", "generate-random", "noise", "augment", "duplicate", "none", "full")
+"""The arm whose configuration decides which configurations of the others are compared: the first that was run."""
+
+_UNIT = (0.0, 1.0)
+_SIGNED = (-1.0, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellComparison:
+    """One configuration per arm in one cell, and every paired difference `arm - against` between them."""
+
+    key: CellKey
+    kind: str
+    arms: Mapping[str, Configuration]
+    estimates: Mapping[str, Mapping[str, Estimate]]
+    differences: Mapping[tuple[str, str], Mapping[str, Estimate]]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """One pair of arms over the cells of a ranking, in image AUROC: the count of cells and Wilcoxon's test over them."""
+
+    arm: str
+    against: str
+    cells: WinTieLoss
+    p: float | None
+    p_holm: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankingComparison:
+    """The cells that may be compared with each other, and what they say together."""
+
+    key: RankingKey
+    cells: tuple[CellComparison, ...]
+    estimates: Mapping[str, Mapping[str, Estimate]]
+    differences: Mapping[tuple[str, str], Mapping[str, Estimate]]
+    gains: Mapping[tuple[str, str], Gain]
+
+
+def compare(runs: Iterable[Run]) -> list[RankingComparison]:
+    """Compare arms inside each ranking: runs of another backbone, image size, option or selection never mix.
+
+    Args:
+        runs: The runs of `read_runs`.
+
+    Returns:
+        One comparison per ranking, in sorted order.
+    """
+    found = []
+    for key, cells in group_rankings(runs).items():
+        compared = tuple(_compare_cell(cell, members) for cell, members in cells.items())
+        estimates, differences = _pooled(compared)
+        found.append(
+            RankingComparison(
+                key=key, cells=compared, estimates=estimates, differences=differences, gains=_gains(compared)
+            )
+        )
+    return found
+
+
+def compare_document(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The comparison of ledger rows as plain JSON.
+
+    Args:
+        rows: Ledger rows.
+
+    Returns:
+        `arms`: arm -> metric -> {mean, low, high, values, over, resampled}; `differences`: one entry per pair of arms
+        with the same per metric; `notes`: sentences. Of one cell these are its own, of several they are pooled, with
+        the cells under `cells` and objects and textures apart under `kinds`. Rankings that must not be mixed leave
+        `arms` and `differences` empty and stand one by one under `rankings`.
+    """
+    rankings = [_ranking_json(item) for item in compare(read_runs(rows))]
+    if len(rankings) == 1:
+        return rankings[0]
+    notes = [
+        "these runs belong to different rankings (detector, its options, backbone, image size, shots or selection "
+        "differ): they are compared one ranking at a time"
+        if rankings
+        else "no runs"
+    ]
+    return {"arms": {}, "differences": [], "cells": [], "notes": notes, "rankings": rankings}
+
+
+def _compare_cell(key: CellKey, runs: Sequence[Run]) -> CellComparison:
+    by_arm: dict[str, list[Configuration]] = {}
+    for item in configurations(runs):
+        by_arm.setdefault(item.arm, []).append(item)
+    select_on = runs[0].select_on
+    ordered = sorted(by_arm, key=lambda arm: FOCUS.index(arm) if arm in FOCUS else len(FOCUS))
+    finished = [arm for arm in ordered if any(item.runs for item in by_arm[arm])]
+    focus_arm = (finished or ordered)[0]
+    focus, remark = choose(by_arm[focus_arm], select_on)
+    chosen, notes = {focus_arm: focus}, [remark]
+    for arm in ordered:
+        if arm != focus_arm and (found := partner(focus, by_arm[arm], select_on)):
+            chosen[arm] = found[0]
+            notes.append(found[1])
+    arms = {arm: chosen[arm] for arm in sorted(chosen, key=arm_order)}
+    metrics = _metrics(runs)
+    differences = {
+        (arm, against): {
+            metric: gap
+            for metric in metrics
+            if (gap := difference(arms[arm].runs, arms[against].runs, metric)).mean is not None or metric == METRICS[0]
+        }
+        for arm, against in _pairs(list(arms))
+    }
+    return CellComparison(
+        key=key,
+        kind=next((run.kind for run in runs if run.kind != "unknown"), "unknown"),
+        arms=arms,
+        estimates={
+            arm: {metric: estimate(item.runs, metric) for metric in metrics} for arm, item in arms.items()
+        },
+        differences=differences,
+        notes=(*(note for note in notes if note), *_cell_notes(arms, differences)),
+    )
+
+
+def _cell_notes(
+    arms: Mapping[str, Configuration], differences: Mapping[tuple[str, str], Mapping[str, Estimate]]
+) -> list[str]:
+    notes = [
+        f"{arm}: {len(item.failed)} of {len(item.failed) + len(item.runs)} runs failed"
+        for arm, item in arms.items()
+        if item.failed
+    ]
+    if any(len(item.runs) == 1 for item in arms.values()):
+        notes.append("one seed only: no interval can be given, and a single support image may differ by several points")
+    unpaired = [
+        f"{arm} and {against} ({gaps[METRICS[0]].unpaired})"
+        for (arm, against), gaps in differences.items()
+        if gaps[METRICS[0]].unpaired
+    ]
+    if unpaired:
+        notes.append("seeds left out of the differences because they have no partner: " + ", ".join(unpaired))
+    return notes
+
+
+def _pooled(
+    cells: Sequence[CellComparison],
+) -> tuple[dict[str, dict[str, Estimate]], dict[tuple[str, str], dict[str, Estimate]]]:
+    arms = sorted({arm for cell in cells for arm in cell.arms}, key=arm_order)
+    metrics = [name for name in _order({name for cell in cells for values in cell.estimates.values() for name in values})]
+    absent = estimate([], METRICS[0])
+
+    def of_arm(arm: str, metric: str) -> Estimate:
+        return pool(
+            [(cell.key.label, cell.estimates.get(arm, {}).get(metric, absent)) for cell in cells], bounds=_UNIT
+        )
+
+    def of_pair(pair: tuple[str, str], metric: str) -> Estimate:
+        return pool(
+            [(cell.key.label, cell.differences.get(pair, {}).get(metric, absent)) for cell in cells], bounds=_SIGNED
+        )
+
+    return (
+        {arm: {metric: of_arm(arm, metric) for metric in metrics} for arm in arms},
+        {pair: {metric: of_pair(pair, metric) for metric in metrics} for pair in _pairs(arms)},
+    )
+
+
+def _gains(cells: Sequence[CellComparison]) -> dict[tuple[str, str], Gain]:
+    metric = METRICS[0]
+    pairs = sorted(
+        {pair for cell in cells for pair in cell.differences}, key=lambda pair: (arm_order(pair[0]), arm_order(pair[1]))
+    )
+    gaps = {pair: [cell.differences[pair][metric] for cell in cells if pair in cell.differences] for pair in pairs}
+    raw = {pair: wilcoxon([gap.mean for gap in gaps[pair] if gap.mean is not None]) for pair in pairs}
+    tested = [(pair, p) for pair, p in raw.items() if p is not None]
+    adjusted = dict(zip([pair for pair, _ in tested], holm([p for _, p in tested]), strict=True))
+    return {
+        pair: Gain(
+            arm=pair[0], against=pair[1], cells=win_tie_loss(gaps[pair]), p=raw[pair], p_holm=adjusted.get(pair)
+        )
+        for pair in pairs
+    }
+
+
+def _ranking_json(ranking: RankingComparison) -> dict[str, Any]:
+    cells = [_cell_json(cell) for cell in ranking.cells]
+    key = ranking.key
+    document: dict[str, Any] = {
+        "ranking": {
+            "baseline": key.baseline,
+            "backbone": key.backbone,
+            "image_size": key.image_size or None,
+            "shots": key.shots,
+            "select_on": key.select_on,
+            "digest": key.digest,
+        }
+    }
+    if len(cells) == 1:
+        return {**document, **cells[0], "cells": cells}
+    labels = {cell.key.label for cell in ranking.cells}
+    notes = [f"{cell['cell']['label']}: {note}" for cell in cells for note in cell["notes"]]
+    if len(labels) < len(cells):
+        notes.insert(0, "a category occurs with different images (another data fingerprint): its cells stand apart")
+    kinds = {cell.kind for cell in ranking.cells}
+    document["arms"] = {arm: _estimates_json(values) for arm, values in ranking.estimates.items()}
+    document["differences"] = _differences_json(ranking.differences, ranking.gains)
+    if len(kinds) > 1:
+        document["kinds"] = {
+            kind: _differences_json(
+                _pooled(members := [cell for cell in ranking.cells if cell.kind == kind])[1], _gains(members)
+            )
+            for kind in sorted(kinds)
+        }
+    ranks = _friedman(ranking)
+    return {**document, **({"friedman": ranks} if ranks else {}), "cells": cells, "notes": notes}
+
+
+def _friedman(ranking: RankingComparison) -> dict[str, Any] | None:
+    arms = [arm for arm in ranking.estimates if all(arm in cell.arms for cell in ranking.cells)]
+    columns: dict[str, list[float]] = {arm: [] for arm in arms}
+    for cell in ranking.cells:
+        means = {arm: cell.estimates[arm].get(METRICS[0]) for arm in arms}
+        for arm, value in means.items():
+            if value is None or value.mean is None:
+                return None
+            columns[arm].append(value.mean)
+    found = friedman(dict(columns))
+    return found and {"ranks": found.ranks, "p": found.p, "critical_difference": found.critical_difference}
+
+
+def _cell_json(cell: CellComparison) -> dict[str, Any]:
+    differences = _differences_json(cell.differences, {})
+    for entry in differences:
+        one, other = (cell.arms[entry[name]].runs for name in ("arm", "against"))
+        if len(entry[METRICS[0]]["values"]) == 1 and (result := _delong(one, other)):
+            entry["delong"] = result
+    return {
+        "cell": {"label": cell.key.label, "dataset": cell.key.dataset, "category": cell.key.category, "kind": cell.kind},
+        "arms": {
+            arm: {**_estimates_json(cell.estimates[arm]), "about": _about(item)} for arm, item in cell.arms.items()
+        },
+        "differences": differences,
+        "notes": list(cell.notes),
+    }
+
+
+def _about(item: Configuration) -> dict[str, Any]:
+    seconds = [run.seconds for run in item.runs if run.seconds is not None]
+    return {
+        "configuration": item.config_hash,
+        "count": item.count,
+        "seeds": [run.seed for run in item.runs],
+        "failed_seeds": [run.seed for run in item.failed],
+        "seconds": sum(seconds) / len(seconds) if seconds else None,
+    }
+
+
+def _delong(one: Sequence[Run], other: Sequence[Run]) -> dict[str, Any] | None:
+    """DeLong's test for a single pair of runs: about the test images alone, which is all that one seed can say."""
+    pairs = [(a, b) for a in one for b in other if a.seed == b.seed and a.test_names == b.test_names and a.scores and b.scores]
+    if len(pairs) != 1:
+        return None
+    first, second = pairs[0]
+    defect = np.array(first.defects, dtype=bool)
+    if min(defect.sum(), (~defect).sum()) < 2:
+        return None
+    result = delong(defect, np.array(first.scores), np.array(second.scores))
+    return {"p": result.p, "z": result.z, "covers": "test images only, for this one support set"}
+
+
+def _estimates_json(values: Mapping[str, Estimate]) -> dict[str, Any]:
+    return {metric: value.to_json() for metric, value in values.items() if value.mean is not None}
+
+
+def _differences_json(
+    differences: Mapping[tuple[str, str], Mapping[str, Estimate]], gains: Mapping[tuple[str, str], Gain]
+) -> list[dict[str, Any]]:
+    entries = []
+    for (arm, against), values in differences.items():
+        entry: dict[str, Any] = {"arm": arm, "against": against}
+        entry.update({metric: value.to_json() for metric, value in values.items() if value.mean is not None or metric == METRICS[0]})
+        entry["unpaired"] = values[METRICS[0]].unpaired if METRICS[0] in values else 0
+        if gain := gains.get((arm, against)):
+            entry["cells"] = {
+                "wins": gain.cells.wins,
+                "ties": gain.cells.ties,
+                "losses": gain.cells.losses,
+                "certain_wins": gain.cells.certain_wins,
+                "certain_losses": gain.cells.certain_losses,
+                "wilcoxon_p": gain.p,
+                "wilcoxon_p_holm": gain.p_holm,
+            }
+        entries.append(entry)
+    return entries
+
+
+def _pairs(arms: Sequence[str]) -> list[tuple[str, str]]:
+    return [(arm, against) for place, arm in enumerate(arms) for against in arms[:place]]
+
+
+def _metrics(runs: Sequence[Run]) -> list[str]:
+    return _order({METRICS[0], *(name for run in runs for name in run.metrics)})
+
+
+def _order(names: set[str]) -> list[str]:
+    return sorted(names, key=lambda name: (METRICS.index(name) if name in METRICS else len(METRICS), name))

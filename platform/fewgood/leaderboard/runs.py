@@ -1,0 +1,358 @@
+"""The leaderboard's own view of the ledger: one frozen `Run` per row, duplicates removed, grouped into rankings and cells."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fewgood.specs import ARMS
+
+__all__ = [
+    "METRICS",
+    "CellKey",
+    "Configuration",
+    "RankingKey",
+    "Run",
+    "arm_order",
+    "configurations",
+    "group_rankings",
+    "read_runs",
+    "short_digest",
+]
+
+METRICS = ("image_auroc", "image_aupr", "image_f1_max", "pixel_auroc", "pixel_aupro")
+"""Columns of the ledger that hold a metric; each lies in [0, 1] and higher is better."""
+
+OPEN_KEYS = ("backbone", "backbone_digest", "image_size", "data_fingerprint")
+"""Parts of a ranking's key that a run which failed early could not write."""
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class RankingKey:
+    """What two runs must share before their numbers may stand in one ranking; absent values are empty strings."""
+
+    baseline: str
+    backbone: str
+    image_size: str
+    shots: str
+    select_on: str
+    backbone_digest: str
+    options: str
+    """The baseline's options as canonical JSON."""
+
+    @property
+    def digest(self) -> str:
+        """Eight hexadecimal characters that tell two rankings apart which print alike."""
+        return short_digest(
+            [self.baseline, self.backbone, self.image_size, self.shots, self.select_on, self.backbone_digest, self.options]
+        )
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class CellKey:
+    """A dataset's category inside one ranking."""
+
+    dataset: str
+    category: str
+    fingerprint: str
+
+    @property
+    def label(self) -> str:
+        """`dataset/category`."""
+        return f"{self.dataset}/{self.category}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One row of the ledger: one seed of one configuration in one cell. Absent and NaN numbers are None."""
+
+    run_id: str
+    status: str = "ok"
+    error: str | None = None
+    study: str | None = None
+    spec_hash: str = ""
+    config_hash: str = ""
+    dataset: str = ""
+    category: str = ""
+    kind: str = "unknown"
+    baseline: str = ""
+    backbone: str = ""
+    backbone_digest: str = ""
+    image_size: str = ""
+    shots: str = ""
+    arm: str = "none"
+    seed: int = 0
+    select_on: str = "fixed"
+    options: str = "{}"
+    count: int | None = None
+    """The augmentation size asked for, or the number of images added where the spec does not say."""
+    spec: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    data_fingerprint: str = ""
+    support_files: tuple[str, ...] = ()
+    support_digest: str = ""
+    support_note: str | None = None
+    prompt: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """Metric name -> value in [0, 1]; a group's metric is named `logical.image_auroc`."""
+    test_names: tuple[str, ...] = ()
+    defects: tuple[bool, ...] = ()
+    scores: tuple[float, ...] = ()
+    """Anomaly scores in the order of `test_names`, which is sorted; empty where a score is not finite."""
+    added: int | None = None
+    proxy_score: float | None = None
+    seconds: float | None = None
+    cpu_seconds: float | None = None
+    precision: str = ""
+    hardware: str = ""
+    versions: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    started_utc: str = ""
+    command: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the run finished."""
+        return self.status == "ok"
+
+    @property
+    def ranking(self) -> RankingKey:
+        """The ranking that this run belongs to."""
+        return RankingKey(
+            baseline=self.baseline,
+            backbone=self.backbone,
+            image_size=self.image_size,
+            shots=self.shots,
+            select_on=self.select_on,
+            backbone_digest=self.backbone_digest,
+            options=self.options,
+        )
+
+    @property
+    def cell(self) -> CellKey:
+        """The category that this run measures."""
+        return CellKey(dataset=self.dataset, category=self.category, fingerprint=self.data_fingerprint)
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Run:
+        """Read a ledger row; columns that an older schema lacks, nulls and NaN become the field's default.
+
+        Args:
+            row: Column name -> value, as `pyarrow.Table.to_pylist` gives it.
+
+        Returns:
+            The run, its test images sorted by name.
+        """
+        spec = _json(row.get("spec_json"))
+        metrics = {name: value for name in METRICS if (value := _number(row.get(name))) is not None}
+        for group, values in _json(row.get("group_metrics_json")).items():
+            for name, raw in values.items() if isinstance(values, Mapping) else ():
+                if (value := _number(raw)) is not None:
+                    metrics[f"{group}.{name}"] = value
+        names, defects, scores = _test_images(row)
+        added = _integer(row.get("added"))
+        baseline = spec.get("baseline") if isinstance(spec.get("baseline"), Mapping) else {}
+        selection = spec.get("selection") if isinstance(spec.get("selection"), Mapping) else {}
+        asked = _integer(selection.get("count")) if isinstance(selection, Mapping) else None
+        arm = _text(row.get("arm")) or "none"
+        options = baseline.get("options", {}) if isinstance(baseline, Mapping) else {}
+        run = cls(
+            run_id=_text(row.get("run_id")),
+            status=_text(row.get("status")) or "failed",
+            error=_optional(row.get("error")),
+            study=_optional(row.get("study")),
+            spec_hash=_text(row.get("spec_hash")),
+            config_hash=_text(row.get("config_hash")) or f"{arm}-{added}",
+            dataset=_text(row.get("dataset")),
+            category=_text(row.get("category")),
+            kind=_text(row.get("kind")) or "unknown",
+            baseline=_text(row.get("baseline")),
+            backbone=_text(row.get("backbone")),
+            backbone_digest=_text(row.get("backbone_digest")),
+            image_size=_text(_integer(row.get("image_size"))),
+            shots=_text(row.get("shots")),
+            arm=arm,
+            seed=_integer(row.get("seed")) or 0,
+            select_on=_text(row.get("select_on")) or "fixed",
+            options=json.dumps(options, sort_keys=True, separators=(",", ":"), default=str),
+            count=None if arm in ("none", "full") else (asked if asked is not None else added),
+            spec=spec,
+            data_fingerprint=_text(row.get("data_fingerprint")),
+            support_files=tuple(str(name) for name in row.get("support_files") or ()),
+            support_digest=_text(row.get("support_digest")),
+            support_note=_optional(row.get("support_note")),
+            prompt=_optional(row.get("prompt")),
+            metrics=metrics,
+            test_names=names,
+            defects=defects,
+            scores=scores,
+            added=added,
+            proxy_score=_number(row.get("proxy_score")),
+            seconds=_number(row.get("seconds")),
+            cpu_seconds=_number(row.get("cpu_seconds")),
+            precision=_text(row.get("precision")),
+            hardware=_text(row.get("hardware")),
+            versions=_json(row.get("versions_json")),
+            started_utc=_text(row.get("started_utc")),
+            command=_text(row.get("command")),
+        )
+        if run.run_id:
+            return run
+        return replace(run, run_id=short_digest([run.spec_hash, run.config_hash, run.seed, run.started_utc, run.status]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """The runs of one configuration of one arm in one cell, the trial: finished seeds in order, and the failed ones."""
+
+    arm: str
+    config_hash: str
+    count: int | None
+    runs: tuple[Run, ...]
+    failed: tuple[Run, ...]
+
+    @property
+    def proxy(self) -> float | None:
+        """The mean proxy score over the seeds, or None when a seed has none."""
+        scores = [run.proxy_score for run in self.runs]
+        known = [score for score in scores if score is not None]
+        return math.fsum(known) / len(known) if known and len(known) == len(scores) else None
+
+    def mean(self, metric: str) -> float | None:
+        """The mean of `metric` over the seeds that have it, or None."""
+        values = [run.metrics[metric] for run in self.runs if metric in run.metrics]
+        return math.fsum(values) / len(values) if values else None
+
+
+def short_digest(value: Any) -> str:
+    """Eight hexadecimal characters of the SHA-256 of `value` as JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:8]
+
+
+def arm_order(arm: str) -> tuple[int, str]:
+    """Sort key that puts arms in the order of `fewgood.specs.ARMS`, unknown ones last."""
+    return (ARMS.index(arm) if arm in ARMS else len(ARMS), arm)
+
+
+def read_runs(rows: Iterable[Mapping[str, Any]]) -> list[Run]:
+    """Read ledger rows and keep one run per result, in an order that does not depend on the rows' order.
+
+    Rows with the same `run_id`, and rows of the same configuration, seed and data, are one result: a finished one is
+    kept before a failed one, then the one that started last. A failed run that could not write its backbone joins the
+    ranking of its cell where that is unambiguous.
+
+    Args:
+        rows: Ledger rows, as mappings of column name to value.
+
+    Returns:
+        Runs without duplicates.
+    """
+    by_id: dict[str, Run] = {}
+    for run in map(Run.from_row, rows):
+        held = by_id.get(run.run_id)
+        by_id[run.run_id] = run if held is None or _precedence(run) > _precedence(held) else held
+    finished = [run for run in by_id.values() if run.ok]
+    results: dict[tuple[Any, ...], Run] = {}
+    for run in by_id.values():
+        settled = run if run.ok else _join(run, finished)
+        key = (settled.ranking, settled.cell, settled.arm, settled.config_hash, settled.seed)
+        held = results.get(key)
+        results[key] = settled if held is None or _precedence(settled) > _precedence(held) else held
+    return [results[key] for key in sorted(results, key=lambda key: (key[0], key[1], arm_order(key[2]), key[3:]))]
+
+
+def group_rankings(runs: Iterable[Run]) -> dict[RankingKey, dict[CellKey, list[Run]]]:
+    """Runs by ranking, then by cell, both in sorted order; the order of `runs` is kept inside a cell."""
+    groups: dict[RankingKey, dict[CellKey, list[Run]]] = defaultdict(lambda: defaultdict(list))
+    for run in runs:
+        groups[run.ranking][run.cell].append(run)
+    return {key: {cell: groups[key][cell] for cell in sorted(groups[key])} for key in sorted(groups)}
+
+
+def configurations(runs: Sequence[Run]) -> list[Configuration]:
+    """The configurations among the runs of one cell, by arm, then augmentation size, then hash."""
+    groups: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    for run in runs:
+        groups[run.arm, run.config_hash].append(run)
+    found = [
+        Configuration(
+            arm=arm,
+            config_hash=config_hash,
+            count=next((run.count for run in members if run.count is not None), None),
+            runs=tuple(sorted((run for run in members if run.ok), key=lambda run: run.seed)),
+            failed=tuple(sorted((run for run in members if not run.ok), key=lambda run: run.seed)),
+        )
+        for (arm, config_hash), members in groups.items()
+    ]
+    return sorted(found, key=lambda item: (arm_order(item.arm), item.count or 0, item.config_hash))
+
+
+def _precedence(run: Run) -> tuple[bool, str, str, str]:
+    content = short_digest([run.metrics, run.scores, run.error, run.seconds, run.command, run.support_digest])
+    return (run.ok, run.started_utc, run.run_id, content)
+
+
+def _join(run: Run, finished: Sequence[Run]) -> Run:
+    """Fill the key that a failed run could not write, when exactly one ranking of its cell fits."""
+    fixed = ("dataset", "category", "baseline", "options", "shots", "select_on")
+    keys = {
+        tuple(getattr(other, name) for name in OPEN_KEYS)
+        for other in finished
+        if all(getattr(other, name) == getattr(run, name) for name in fixed)
+        and all(getattr(run, name) in ("", getattr(other, name)) for name in OPEN_KEYS)
+    }
+    if len(keys) != 1:
+        return run
+    return replace(run, **dict(zip(OPEN_KEYS, keys.pop(), strict=True)))
+
+
+def _test_images(row: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[bool, ...], tuple[float, ...]]:
+    names = [str(name) for name in row.get("test_names") or ()]
+    labels = [str(label) for label in row.get("test_labels") or ()]
+    raw = list(row.get("test_scores") or ())
+    if not names or not len(names) == len(labels) == len(raw):
+        return (), (), ()
+    order = sorted(range(len(names)), key=lambda index: names[index])
+    scores = [_number(raw[index]) for index in order]
+    known = [score for score in scores if score is not None]
+    return (
+        tuple(names[index] for index in order),
+        tuple(labels[index] != "good" for index in order),
+        tuple(known) if len(known) == len(scores) else (),
+    )
+
+
+def _number(value: Any) -> float | None:
+    if value is None or isinstance(value, str):
+        return None
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def _integer(value: Any) -> int | None:
+    number = _number(value)
+    return None if number is None else int(number)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _optional(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _json(value: Any) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if not isinstance(value, str) or not value:
+        return {}
+    try:
+        loaded = json.loads(value)
+    except json.JSONDecodeError:
+        # A damaged cell costs the row its spec or its versions, not the whole leaderboard.
+        return {}
+    return loaded if isinstance(loaded, dict) else {}

@@ -1,0 +1,119 @@
+"""What the stages of one run share: the spec, the data, the store, and the record of what each stage cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fewgood.data import Category, Item, SupportSet, read_image
+from fewgood.progress import Progress, silent
+from fewgood.specs import TrialSpec
+from fewgood.store import Artifact, ArtifactKey, ArtifactStore
+
+if TYPE_CHECKING:
+    import torch
+
+    from fewgood.embedding import Embedder
+
+__all__ = ["Context", "LazyImages", "Node"]
+
+
+@dataclass(frozen=True)
+class Node:
+    """A stage's artifact that may not exist yet."""
+
+    key: ArtifactKey
+    create: Callable[[Path, Mapping[str, Artifact]], None]
+    """Writes the artifact's files into a folder, given the inputs' artifacts by name."""
+    inputs: Mapping[str, Node] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """The artifact's hash; known before it is made."""
+        return self.key.digest
+
+
+class LazyImages(Sequence[np.ndarray]):
+    """A sequence of images that reads each file when it is asked for, so that a test set need not fit in memory."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self._items = items
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return LazyImages(self._items[index])
+        return read_image(self._items[index].path)
+
+
+class Context:
+    """One run in progress."""
+
+    def __init__(
+        self,
+        spec: TrialSpec,
+        *,
+        category: Category,
+        support: SupportSet,
+        store: ArtifactStore,
+        progress: Progress = silent,
+    ) -> None:
+        self.spec = spec
+        self.category = category
+        self.support = support
+        self.store = store
+        self.progress = progress
+        self.stages: dict[str, dict[str, Any]] = {}
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where the arrays live."""
+        from fewgood.hardware import pick_device
+
+        return pick_device()
+
+    @cached_property
+    def support_images(self) -> list[np.ndarray]:
+        """The support set, uint8 (H, W, 3) each."""
+        return [read_image(item.path) for item in self.support.items]
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """The image-text model; built or loaded when first used."""
+        from fewgood.embedding import load_embedder
+
+        return load_embedder(self.spec.embedding, home=self.store.home.root, device=self.device)
+
+    def ensure(self, node: Node) -> Artifact:
+        """The node's artifact, made with its inputs if it is not there; the cost is recorded under its stage."""
+        found = self.store.find(node.key)
+        if found is not None:
+            self._record(node, 0.0, cached=True)
+            return found
+        inputs = {name: self.ensure(child) for name, child in node.inputs.items()}
+        started = time.perf_counter()
+        artifact, cached = self.store.ensure(node.key, lambda folder: node.create(folder, inputs))
+        self._record(node, time.perf_counter() - started, cached=cached)
+        return artifact
+
+    def _record(self, node: Node, seconds: float, *, cached: bool) -> None:
+        entry = self.stages.setdefault(node.key.stage, {"seconds": 0.0, "cached": True, "artifacts": []})
+        entry["seconds"] = round(entry["seconds"] + seconds, 3)
+        entry["cached"] = entry["cached"] and cached
+        if node.digest not in entry["artifacts"]:
+            entry["artifacts"].append(node.digest)
+
+    def record_reused(self, node: Node) -> None:
+        """Enter a node and its inputs that were never opened, because what they lead to was already there."""
+        if node.key.stage not in self.stages:
+            self._record(node, 0.0, cached=True)
+        for child in node.inputs.values():
+            self.record_reused(child)

@@ -1,0 +1,82 @@
+"""Stage `pool`: a trained generator to a pool of candidate images, in chunks that trials of any augmentation size share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fewgood.data import read_image, write_image
+from fewgood.data.augmentation import augment
+from fewgood.seeds import stream_seed
+from fewgood.specs import plain
+from fewgood.stages.context import Context, Node
+from fewgood.store import Artifact, ArtifactKey
+
+__all__ = ["CHUNK", "STAGE", "VERSION", "chunk_indices", "pool_nodes", "read_draws"]
+
+STAGE = "pool"
+VERSION = 1
+CHUNK = 16
+"""Candidates per artifact: a larger augmentation size adds chunks and keeps those that are there."""
+
+
+def pool_nodes(context: Context, generator: Node, count: int) -> list[Node]:
+    """The chunks that hold the first `count` candidates; candidate i depends on the seed and i alone."""
+    return [_chunk_node(context, generator, chunk) for chunk in range(-(-count // CHUNK))]
+
+
+def chunk_indices(chunk: int) -> range:
+    """Indices of the candidates in a chunk."""
+    return range(chunk * CHUNK, (chunk + 1) * CHUNK)
+
+
+def read_draws(artifact: Artifact) -> list[list[np.ndarray]]:
+    """For each candidate of a chunk its latent draws, uint8 (H, W, 3); the first draw is the candidate itself."""
+    meta = artifact.read_json("pool.json")
+    return [[read_image(artifact.path / name) for name in entry["draws"]] for entry in meta["candidates"]]
+
+
+def _chunk_node(context: Context, generator: Node, chunk: int) -> Node:
+    spec = context.spec
+
+    def create(folder: Path, made: Mapping[str, Artifact]) -> None:
+        from fewgood.generator import load_generator, sample_candidates
+
+        indices = list(chunk_indices(chunk))
+        support = context.support_images
+        context.progress(STAGE, indices[0], indices[-1] + 1, f"{spec.sampling.mode} sampling")
+        bases = [augment(support[i % len(support)], spec.seed, i, context.category.kind) for i in indices]
+        batch = sample_candidates(
+            load_generator(made["generator"].path, device=context.device),
+            bases,
+            indices,
+            spec.sampling,
+            seed=stream_seed(spec.seed, STAGE),
+        )
+        entries: list[dict[str, Any]] = []
+        for index, draws in zip(indices, batch.draws, strict=True):
+            names = [f"{index:05d}-{draw}.png" for draw in range(len(draws))]
+            for name, image in zip(names, draws, strict=True):
+                write_image(folder / name, image)
+            entries.append({"index": index, "source": index % len(support), "draws": names})
+        (folder / "pool.json").write_text(json.dumps({"candidates": entries}))
+        context.progress(STAGE, indices[-1] + 1, indices[-1] + 1, f"{len(indices)} candidates")
+
+    # How many candidates are drawn does not change what each one is, so `oversample` is no part of the key.
+    sampling = {name: value for name, value in plain(spec.sampling).items() if name != "oversample"}
+    key = ArtifactKey(
+        STAGE,
+        VERSION,
+        {
+            "generator": generator.digest,
+            "sampling": sampling,
+            "seed": spec.seed,
+            "kind": context.category.kind,
+            "chunk": chunk,
+        },
+    )
+    return Node(key, create, {"generator": generator})

@@ -1,0 +1,157 @@
+"""Content-addressed artifacts: a stage's output in a folder under the hash of everything that fixes it.
+
+A folder is written under a temporary name, its manifest last, and then renamed: what exists under its hash is complete,
+also after SIGKILL. While one process makes an artifact it holds a lock that the kernel drops when the process dies, so a
+second one waits and then finds it made.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fewgood.errors import StoreError
+from fewgood.specs import digest
+from fewgood.store.home import Home, no_space
+
+__all__ = ["Artifact", "ArtifactKey", "ArtifactStore"]
+
+MANIFEST = "manifest.json"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ArtifactKey:
+    """What names an artifact: its stage, the version of the stage's code, and the inputs as plain JSON."""
+
+    stage: str
+    version: int
+    inputs: Mapping[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """32 hexadecimal characters."""
+        return digest({"stage": self.stage, "version": self.version, "inputs": dict(self.inputs)})
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A complete artifact on disk."""
+
+    key: ArtifactKey
+    path: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def seconds(self) -> float:
+        """Wall seconds that it took to make."""
+        return float(self.manifest["seconds"])
+
+    def read_json(self, name: str) -> Any:
+        """The JSON file `name` of the artifact."""
+        return json.loads((self.path / name).read_text())
+
+
+class ArtifactStore:
+    """The artifacts of one home folder."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+
+    @property
+    def home(self) -> Home:
+        """The home folder that holds the artifacts."""
+        return self._home
+
+    def find(self, key: ArtifactKey) -> Artifact | None:
+        """The artifact under `key`, or None; one whose files no longer have their recorded sizes counts as absent."""
+        folder = self._folder(key)
+        try:
+            manifest = json.loads((folder / MANIFEST).read_text())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            logger.warning("artifact %s has an unreadable manifest (%s): it is made again", folder, error)
+            return None
+        for name, size in manifest["files"].items():
+            path = folder / name
+            if not path.is_file() or path.stat().st_size != size:
+                logger.warning("artifact %s has lost or damaged its file %s: it is made again", folder, name)
+                return None
+        return Artifact(key, folder, manifest)
+
+    def ensure(self, key: ArtifactKey, create: Callable[[Path], None]) -> tuple[Artifact, bool]:
+        """The artifact under `key`, made by `create(folder)` if it is not there; and whether it was there.
+
+        Raises:
+            StoreError: if the disk is full or the artifact cannot be written. Errors of `create` pass through.
+        """
+        if found := self.find(key):
+            return found, True
+        with self._lock(key):
+            if found := self.find(key):
+                return found, True
+            with self._home.scratch() as folder:
+                started = time.perf_counter()
+                try:
+                    create(folder)
+                    self._commit(key, folder, time.perf_counter() - started)
+                except Exception as error:
+                    if no_space(error):
+                        raise StoreError(
+                            f"no space left under {self._home.root} while writing stage {key.stage}: "
+                            "free some space, or give another folder with --home or FEWGOOD_HOME"
+                        ) from error
+                    raise
+        made = self.find(key)
+        if made is None:
+            raise StoreError(f"artifact {self._folder(key)} vanished while it was written: is something cleaning --home?")
+        return made, False
+
+    def _commit(self, key: ArtifactKey, folder: Path, seconds: float) -> None:
+        files = {
+            path.relative_to(folder).as_posix(): path.stat().st_size
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        }
+        manifest = {
+            "stage": key.stage,
+            "version": key.version,
+            "inputs": dict(key.inputs),
+            "files": files,
+            "seconds": round(seconds, 4),
+            "made_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+        target = self._folder(key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():  # damaged, or find() would have returned it: put it out of the way before the rename
+            aside = self._home.temporary / f"damaged-{uuid.uuid4().hex}"
+            target.rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(target)
+
+    def _folder(self, key: ArtifactKey) -> Path:
+        return self._home.artifacts / key.stage / key.digest
+
+    @contextmanager
+    def _lock(self, key: ArtifactKey) -> Iterator[None]:
+        self._home.locks.mkdir(parents=True, exist_ok=True)
+        path = self._home.locks / f"{key.stage}-{key.digest}"
+        with path.open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(handle, fcntl.LOCK_UN)

@@ -1,0 +1,132 @@
+"""The home folder: where fewgood keeps models, artifacts, the ledger and studies, and the checks made before it is used."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fewgood.errors import FewgoodError, StoreError
+
+__all__ = ["Home", "no_space"]
+
+MINIMUM_FREE_BYTES = 256 * 2**20
+"""Below this much free space nothing is started: one run needs tens of megabytes, the models about 120."""
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder under which everything is kept, and the names of its rooms."""
+
+    root: Path
+
+    @classmethod
+    def locate(cls, flag: Path | None) -> Home:
+        """The home that `--home`, else `FEWGOOD_HOME`, else `~/.cache/fewgood` names."""
+        chosen = flag or os.environ.get("FEWGOOD_HOME") or Path.home() / ".cache" / "fewgood"
+        return cls(Path(chosen).expanduser().absolute())
+
+    @property
+    def artifacts(self) -> Path:
+        """Artifacts by stage and hash."""
+        return self.root / "artifacts"
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger's Parquet files."""
+        return self.root / "ledger"
+
+    @property
+    def studies(self) -> Path:
+        """One folder per study: its file, its Optuna storage, its events."""
+        return self.root / "studies"
+
+    @property
+    def temporary(self) -> Path:
+        """What is being written; nothing here is complete."""
+        return self.root / "tmp"
+
+    @property
+    def locks(self) -> Path:
+        """Lock files, held while an artifact is made."""
+        return self.root / "locks"
+
+    def prepare(self, needed_bytes: int = MINIMUM_FREE_BYTES) -> Home:
+        """Make the folder and check that it can be written and has room.
+
+        Raises:
+            StoreError: if it is not a folder, cannot be written, or has less than `needed_bytes` free.
+        """
+        try:
+            for folder in (self.root, self.artifacts, self.ledger, self.temporary, self.locks):
+                folder.mkdir(parents=True, exist_ok=True)
+            probe = self.temporary / f".probe-{uuid.uuid4().hex}"
+            probe.write_bytes(b"fewgood")
+            probe.unlink()
+            free = shutil.disk_usage(self.root).free
+        except OSError as error:
+            if no_space(error):
+                raise StoreError(self._full_message(0, needed_bytes)) from error
+            raise StoreError(
+                f"home {self.root} cannot be written ({error.strerror or error}): "
+                "give another folder with --home or FEWGOOD_HOME"
+            ) from error
+        if free < needed_bytes:
+            raise StoreError(self._full_message(free, needed_bytes))
+        self._sweep_temporary()
+        return self
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A fresh folder under `temporary`; removed at the end unless it was renamed away."""
+        self.temporary.mkdir(parents=True, exist_ok=True)
+        folder = self.temporary / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex}"
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _full_message(self, free: int, needed: int) -> str:
+        return (
+            f"home {self.root} has {free / 2**20:.0f} MB free and {needed / 2**20:.0f} MB are needed: "
+            "free some space, or give another folder with --home or FEWGOOD_HOME"
+        )
+
+    def _sweep_temporary(self) -> None:
+        """Remove what processes of this host left behind when they were killed."""
+        host = socket.gethostname()
+        for folder in self.temporary.iterdir():
+            name, _, rest = folder.name.rpartition("-")
+            owner_host, _, pid = name.rpartition("-")
+            if rest and owner_host == host and pid.isdigit() and not _alive(int(pid)):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def no_space(error: BaseException) -> bool:
+    """Whether an error, or one that it was raised from, says that the disk (or a quota) is full."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return True
+        # Libraries written in Rust and C++ (safetensors, Arrow) keep the words and lose the number.
+        if not isinstance(seen, FewgoodError) and "No space left on device" in str(seen):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
