@@ -1,13 +1,13 @@
 """The errors a user can meet, as one tree; each message names the thing, the value, what is allowed and the remedy.
 
-    FewgoodError              exit status 2 on the command line, one line, no traceback
-    |-- SpecError             a flag, a `--set` key, a study or a search space that cannot be meant
-    |-- DataError             a root, a category, an image or a mask that cannot be used
-    |   `-- ImageError        one unreadable, truncated or mismatched file
-    |-- AssetError            weights, WordNet or a model that is missing: says what to place where
-    |-- StoreError            the home folder: not writable, out of space, damaged
-    |-- BaselineError         a detector that refuses its options or its images
-    `-- ExecutionError        Ray: a sweep that cannot be scheduled or a cluster that cannot be reached
+FewgoodError              exit status 2 on the command line, one line, no traceback
+|-- SpecError             a flag, a `--set` key, a study or a search space that cannot be meant
+|-- DataError             a root, a category, an image or a mask that cannot be used
+|   `-- ImageError        one unreadable, truncated or mismatched file
+|-- AssetError            weights, WordNet or a model that is missing: says what to place where
+|-- StoreError            the home folder: not writable, out of space, damaged
+|-- BaselineError         a detector that refuses its options or its images
+`-- ExecutionError        Ray: a sweep that cannot be scheduled or a cluster that cannot be reached
 """
 
 from __future__ import annotations

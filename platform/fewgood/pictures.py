@@ -94,9 +94,7 @@ def _pictures_of(row: Mapping[str, Any], home: Home) -> CellPictures:
     )
 
 
-def _rejected(
-    rejected: Sequence[Mapping[str, Any]], stages: Mapping[str, Any], home: Home
-) -> list[tuple[bytes, str]]:
+def _rejected(rejected: Sequence[Mapping[str, Any]], stages: Mapping[str, Any], home: Home) -> list[tuple[bytes, str]]:
     """The candidates that the integrator scored lowest."""
     scored = sorted((entry for entry in rejected if entry["score"] is not None), key=lambda entry: entry["score"])
     found: list[tuple[bytes, str]] = []

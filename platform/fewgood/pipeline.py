@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fewgood.data import Category, SupportSet, load_category, select_support
+from fewgood.data import Category, load_category, select_support
 from fewgood.errors import FewgoodError, StoreError
 from fewgood.hardware import describe_hardware, versions
 from fewgood.progress import Progress, silent
@@ -199,13 +199,21 @@ def _measure(context: Context, *, proxy: bool) -> dict[str, Any]:
     }
 
 
-def _row_start(
-    context: Context, name: str, *, study: str | None, select_on: str, started_utc: str
-) -> dict[str, Any]:
+def _row_start(context: Context, name: str, *, study: str | None, select_on: str, started_utc: str) -> dict[str, Any]:
     spec, category, support = context.spec, context.category, context.support
     return dict.fromkeys(
-        ("error", "image_auroc", "image_aupr", "image_f1_max", "pixel_auroc", "pixel_aupro", "proxy_score", "prompt",
-         "group_metrics_json", "added")
+        (
+            "error",
+            "image_auroc",
+            "image_aupr",
+            "image_f1_max",
+            "pixel_auroc",
+            "pixel_aupro",
+            "proxy_score",
+            "prompt",
+            "group_metrics_json",
+            "added",
+        )
     ) | {
         "run_id": name,
         "spec_hash": spec.spec_hash,

@@ -14,5 +14,5 @@ class Progress(Protocol):
         """Say that `done` of `total` pieces of `stage` are finished; `note` is a short human remark."""
 
 
-def silent(stage: str, done: int, total: int, note: str = "") -> None:  # noqa: ARG001
+def silent(stage: str, done: int, total: int, note: str = "") -> None:
     """A `Progress` that says nothing."""

@@ -151,9 +151,7 @@ class GeneratorSpec:
     def __post_init__(self) -> None:
         _require(self.steps >= 1, "generator.steps", self.steps, "a whole number from 1")
         _require(self.batch_size >= 1, "generator.batch_size", self.batch_size, "a whole number from 1")
-        _require(
-            self.crop >= 16 and self.crop % 8 == 0, "generator.crop", self.crop, "a multiple of 8, from 16"
-        )
+        _require(self.crop >= 16 and self.crop % 8 == 0, "generator.crop", self.crop, "a multiple of 8, from 16")
         _require(self.variance_weight >= 0, "generator.variance_weight", self.variance_weight, "0 or more")
         _require(0 <= self.ema_decay < 1, "generator.ema_decay", self.ema_decay, "from 0 to below 1")
         _require(
@@ -234,9 +232,7 @@ class TrialSpec:
     def __post_init__(self) -> None:
         _require(self.arm in ARMS, "--arm", self.arm, "one of " + ", ".join(ARMS))
         _require(self.seed >= 0, "--seed", self.seed, "a whole number from 0")
-        _require(
-            self.precision in ("float32", "bfloat16"), "precision", self.precision, "float32 or bfloat16"
-        )
+        _require(self.precision in ("float32", "bfloat16"), "precision", self.precision, "float32 or bfloat16")
 
     def relevant(self) -> dict[str, Any]:
         """The parts that this arm's result depends on, as plain JSON: the parts that it ignores are left out.

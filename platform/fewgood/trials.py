@@ -70,7 +70,9 @@ def parse_shots(text: str | int) -> int | typing.Literal["full"]:
     try:
         return int(text)
     except ValueError:
-        raise SpecError(f'--shots is {text!r}, allowed is a whole number from 1, or "full" for all good images') from None
+        raise SpecError(
+            f'--shots is {text!r}, allowed is a whole number from 1, or "full" for all good images'
+        ) from None
 
 
 def make_spec(
@@ -171,7 +173,7 @@ def _typed(key: str, section: type[Any], name: str, value: Any) -> Any:
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
         raise SpecError(f"{key} is {value!r}: {reason[0].lower()}{reason[1:]}") from None
-    if isinstance(typed, float) and typed != typed or typed in (float("inf"), float("-inf")):
+    if (isinstance(typed, float) and typed != typed) or typed in (float("inf"), float("-inf")):
         raise SpecError(f"{key} is {value!r}: give a finite number")
     return typed
 

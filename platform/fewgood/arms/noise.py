@@ -26,7 +26,9 @@ def noise(inputs: ArmInputs) -> TrainingSet:
     for index, view in enumerate(augment(inputs).added):
         field = shaped_noise(spectrum, view.image.shape[:2], stream(inputs.seed, "noise", index))
         noisy = np.clip(np.rint(view.image + field), 0, 255).astype(np.uint8)
-        added.append(AddedImage(noisy, {**view.origin, "arm": "noise", "rms": round(float(np.sqrt(np.mean(field**2))), 3)}))
+        added.append(
+            AddedImage(noisy, {**view.origin, "arm": "noise", "rms": round(float(np.sqrt(np.mean(field**2))), 3)})
+        )
     return TrainingSet(inputs.support, added)
 
 

@@ -57,7 +57,9 @@ SetOption = Annotated[
 ]
 HomeOption = Annotated[
     Path | None,
-    typer.Option("--home", help="Where everything is kept [FEWGOOD_HOME; default ~/.cache/fewgood].", show_default=False),
+    typer.Option(
+        "--home", help="Where everything is kept [FEWGOOD_HOME; default ~/.cache/fewgood].", show_default=False
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
 
@@ -91,7 +93,15 @@ def begin(home: Path | None, *, json_output: bool = False, prepare: bool = True)
     logging.captureWarnings(True)
     if level not in ("DEBUG", "INFO"):
         warnings.simplefilter("ignore")
-        for noisy in ("py.warnings", "anomalib", "lightning", "lightning.pytorch", "lightning_fabric", "open_clip", "timm"):
+        for noisy in (
+            "py.warnings",
+            "anomalib",
+            "lightning",
+            "lightning.pytorch",
+            "lightning_fabric",
+            "open_clip",
+            "timm",
+        ):
             logging.getLogger(noisy).setLevel(logging.ERROR)
     located = state.home()
     return located.prepare() if prepare else located

@@ -135,9 +135,7 @@ def _memory(_: Home) -> Check:
     import psutil
 
     total = psutil.virtual_memory().total / 2**30
-    return Check(
-        "memory", total >= 6, False, f"{total:.1f} GB, {os.cpu_count()} CPUs", "8 GB are enough for the demo"
-    )
+    return Check("memory", total >= 6, False, f"{total:.1f} GB, {os.cpu_count()} CPUs", "8 GB are enough for the demo")
 
 
 def _hub(_: Home) -> Check:

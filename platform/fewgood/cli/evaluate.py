@@ -74,4 +74,6 @@ def register(app: typer.Typer) -> None:
         if result.row["prompt"]:
             typer.echo(f"{'prompt':14} {result.row['prompt']}")
         for stage, entry in result.to_json()["stages"].items():
-            typer.echo(f"{'stage':14} {stage}: {'cached' if entry['cached'] else format(entry['seconds'], '.1f') + ' s'}")
+            typer.echo(
+                f"{'stage':14} {stage}: {'cached' if entry['cached'] else format(entry['seconds'], '.1f') + ' s'}"
+            )

@@ -82,6 +82,8 @@ def register(app: typer.Typer) -> None:
                 }
             )
             return
-        typer.echo(f"{written['support_images']} support and {written['added_images']} added images: {written['images']}")
+        typer.echo(
+            f"{written['support_images']} support and {written['added_images']} added images: {written['images']}"
+        )
         typer.echo(f"contact sheet: {written['contact_sheet']}")
         typer.echo(f"one JSON line per image: {written['lines']}")

@@ -37,7 +37,7 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _options(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),  # noqa: ARG001
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
     """Options that stand before the command."""
 
@@ -68,7 +68,7 @@ def _run() -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback reaches a user
         if no_space(error):
             return _refuse(StoreError("no space left on the disk: free some space, or give another folder with --home"))
         return _fault(error)

@@ -1,9 +1,10 @@
-"""Files that are built once and shared by processes: a lock, an atomic write, a digest of tensors."""
+"""Files that are built once and shared by processes (a lock, an atomic write, digests), and a silent root logger."""
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -11,9 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from fewgood.errors import StoreError
 
-__all__ = ["exclusive", "file_digest", "tensor_digest", "write_atomically"]
+__all__ = ["exclusive", "file_digest", "quiet_root_logger", "tensor_digest", "write_atomically"]
 
 
 def tensor_digest(tensors: Mapping[str, Any]) -> str:
@@ -32,7 +35,7 @@ def tensor_digest(tensors: Mapping[str, Any]) -> str:
         tensor = tensors[name].detach().cpu().contiguous()
         total.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
         # A zero-dimensional tensor cannot be viewed as bytes, hence the flattening.
-        total.update(memoryview(tensor.reshape(-1).view(_uint8()).numpy()))
+        total.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
     return total.hexdigest()
 
 
@@ -84,7 +87,14 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise StoreError(f"{path} cannot be written ({error.strerror}): free space or choose another --home") from error
 
 
-def _uint8() -> Any:
-    import torch
-
-    return torch.uint8
+@contextmanager
+def quiet_root_logger() -> Iterator[None]:
+    """Keep a library's `logging.info(...)` from installing a handler on a root logger that has none."""
+    root = logging.getLogger()
+    handler = logging.NullHandler()
+    if not root.handlers:
+        root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)

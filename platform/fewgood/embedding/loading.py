@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import logging
 import os
 import pickle
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,8 @@ import torch
 
 from fewgood.embedding.base import OFFLINE_MODEL, Embedder
 from fewgood.embedding.clip_embedder import ClipEmbedder
+from fewgood.embedding.files import quiet_root_logger
+from fewgood.embedding.lite0 import LITE0_MEAN, LITE0_STD
 from fewgood.embedding.lite0_minilm import ensure_offline_model, register_offline_model
 from fewgood.errors import AssetError, SpecError
 from fewgood.specs import EmbeddingSpec
@@ -61,12 +60,14 @@ def load_embedder(spec: EmbeddingSpec, *, home: Path, device: torch.device) -> E
 def _create(model_name: str, weights: str | None) -> tuple[Any, Any, Any]:
     import open_clip
 
-    with _quiet_root_logger(), warnings.catch_warnings():
+    statistics = {"image_mean": LITE0_MEAN, "image_std": LITE0_STD} if model_name == OFFLINE_MODEL else {}
+    # Weights are drawn at random before they are loaded: the caller's random stream must not notice.
+    with quiet_root_logger(), warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         # A tag trained with another activation than the model's default only warns in open_clip; its weights work.
         warnings.filterwarnings("ignore", message="QuickGELU mismatch", category=UserWarning)
         try:
             model, _, preprocess = open_clip.create_model_and_transforms(
-                model_name, pretrained=weights, require_pretrained=True
+                model_name, pretrained=weights, require_pretrained=True, **statistics
             )
             tokenizer = open_clip.get_tokenizer(model_name)
         except (OSError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
@@ -136,18 +137,3 @@ def _source(model_name: str, tag: str | None) -> str:
 
 def _some(tags: list[str]) -> str:
     return ", ".join(tags[:4]) + (f" and {len(tags) - 4} more" if len(tags) > 4 else "") if tags else "it has no tags"
-
-
-@contextmanager
-def _quiet_root_logger() -> Iterator[None]:
-    """Keep open_clip's `logging.info(...)` from installing a handler on a root logger that has none."""
-    root = logging.getLogger()
-    if root.handlers:
-        yield
-        return
-    handler = logging.NullHandler()
-    root.addHandler(handler)
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)

@@ -93,9 +93,7 @@ def run_sweep(study: Study, space: Space, home: Home, *, address: str | None, li
     """
     folder = _claim(study, space, home)
     log = EventLog(folder / "events.jsonl")
-    left = [
-        max(study.trials - len(outcome.trials), 0) for outcome in _outcomes(study, log.path)
-    ]
+    left = [max(study.trials - len(outcome.trials), 0) for outcome in _outcomes(study, log.path)]
     if sum(left):
         log.skip_to_end()
         log.write("sweep_started", study=study.name, cells=[cell.label for cell in study.cells], trials_left=left)
@@ -214,11 +212,7 @@ def _outcomes(study: Study, path: Path) -> list[CellOutcome]:
         CellOutcome(
             cell,
             list(finished.get(cell.label, {}).values()),
-            [
-                event
-                for name, event in failed.get(cell.label, {}).items()
-                if name not in finished.get(cell.label, {})
-            ],
+            [event for name, event in failed.get(cell.label, {}).items() if name not in finished.get(cell.label, {})],
         )
         for cell in study.cells
     ]

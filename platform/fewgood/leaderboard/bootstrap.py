@@ -3,9 +3,10 @@
 The test images of a cell are the same for every seed and every arm, so one resample of them (defects and good images
 apart) is shared by all runs of a cell: seeds and images are crossed, and two arms stay paired. Seeds are resampled
 with replacement on top. A bootstrap over n values is too narrow for small n (3 seeds: 95 % intervals cover about 75 %).
-Two standard corrections are made (Hesterberg 2015, The American Statistician 69(4), section 5, gives both reasons): the
+Two standard corrections are made (the reasons are in Hesterberg 2015, The American Statistician 69(4), 371-386): the
 seeds' deviation is stretched by sqrt(n / (n - 1)), and the whole deviation by Student's t quantile over the normal
-one, at the degrees of freedom that the seeds' share of the variance leaves. Where the test images dominate, nearly nothing changes.
+one, at the degrees of freedom that the seeds' share of the variance leaves. Where the test images dominate, nearly
+nothing changes.
 """
 
 from __future__ import annotations
@@ -84,9 +85,7 @@ def auroc(defect: NDArray[np.bool_], scores: Floats) -> float:
     return float(placed.sum() / (2 * len(good) * len(bad)))
 
 
-def auroc_replicates(
-    defect: NDArray[np.bool_], scores: Floats, seed: int, resamples: int = RESAMPLES
-) -> Floats:
+def auroc_replicates(defect: NDArray[np.bool_], scores: Floats, seed: int, resamples: int = RESAMPLES) -> Floats:
     """The AUROC under resamples of the test images, defects and good images drawn apart.
 
     The k-th replicate of two runs with the same `defect` and `seed` uses the same images. A count weight per image
@@ -137,9 +136,7 @@ def hierarchical_interval(resample: Resample, *, bounds: tuple[float, float]) ->
     return pooled_interval([resample], bounds=bounds)
 
 
-def pooled_interval(
-    cells: Sequence[Resample], *, bounds: tuple[float, float]
-) -> tuple[float, float] | None:
+def pooled_interval(cells: Sequence[Resample], *, bounds: tuple[float, float]) -> tuple[float, float] | None:
     """The interval of the mean of several cells' means; None when a cell has fewer than two seeds.
 
     The cells themselves are not resampled: the interval is about these categories, not about categories in general.
@@ -180,7 +177,7 @@ def _student_stretch(cells: Sequence[Resample], image_variance: float) -> float:
 
 @lru_cache(maxsize=4)
 def _image_weights(seed: int, start: int, size: int, good: int, bad: int) -> tuple[Floats, Floats]:
-    """((size, good), (size, bad)) count weights of one block of resamples; cached, as every run of a cell asks for them."""
+    """((size, good), (size, bad)) count weights of one block of resamples, which every run of a cell shares."""
     generator = np.random.default_rng(np.random.SeedSequence([seed, 0, start]))
     return (
         generator.multinomial(good, np.full(good, 1 / good), size=size).astype(np.float64),

@@ -7,8 +7,10 @@ colour-blind readers), and shape says the same again: a filled dot is a certain 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
 
 from markupsafe import Markup, escape
 
@@ -16,12 +18,12 @@ from fewgood.leaderboard.formats import format_interval, plain_text
 
 __all__ = ["Chart", "Dot", "Series", "dot_chart", "point_chart", "ticks"]
 
-WIDTH = 540
+WIDTH = 560
 """Width of a chart in SVG units; the page scales it."""
 
 _ROW = 30
-_LABEL = 158
-_VALUE = 172
+_LABEL = 156
+_VALUE = 184
 _TOP = 12
 _AXIS = 46
 
@@ -42,7 +44,7 @@ class Dot:
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """Points (x, y, low, high) that belong together, drawn as `circle`, `square` or nothing, joined by a line if `line`."""
+    """Points (x, y, low, high) that belong together, marked by a `circle` or a `square`; a `step` is a line only."""
 
     name: str
     points: Sequence[tuple[float, float, float | None, float | None]]
@@ -94,9 +96,12 @@ def dot_chart(
         The chart.
     """
     known = [value for dot in dots for value in (dot.mean, dot.low, dot.high) if value is not None]
-    low, high = min([*known, 0.0] if signed else known, default=0.0), max([*known, 0.0] if signed else known, default=1.0)
+    low, high = (
+        min([*known, 0.0] if signed else known, default=0.0),
+        max([*known, 0.0] if signed else known, default=1.0),
+    )
     margin = max((high - low) * 0.06, 0.01)
-    marks = ticks(low - margin, high + margin, 4)
+    marks = ticks(low - margin, high + margin, 3)
     if not signed:
         marks = [mark for mark in marks if -1e-9 <= mark <= 1 + 1e-9]
     left, right = min(marks[0], low), max(marks[-1], high)
@@ -118,7 +123,7 @@ def dot_chart(
             parts.append(f'<line class="rule" x1="0" x2="{WIDTH}" y1="{y - _ROW / 2}" y2="{y - _ROW / 2}"/>')
         parts.append(_text(_LABEL - 12, y + 4, _shorten(dot.label, 22), f"label{weight}", "end", full=dot.label))
         value = format_interval(dot.mean, dot.low, dot.high, signed=signed)
-        parts.append(_text(_LABEL + inner + 12, y + 4, value, f"value{weight}", "start"))
+        parts.append(_text(_LABEL + inner + 12, y + 4, value, "value", "start"))
         if dot.mean is None:
             continue
         shape = "filled" if dot.filled else "hollow"
@@ -199,7 +204,7 @@ def point_chart(
     shift = 5.0 * (len(series) - 1) / 2
     for index, item in enumerate(series):
         offset = index * 5.0 - shift if any(point[2] is not None for point in item.points) else 0.0
-        parts += _series(item, lambda value, offset=offset: x(value) + offset, y)  # type: ignore[misc]
+        parts += _series(item, partial(_shifted, x, offset), y)
     rows = tuple(
         (item.name, f"{point[0]:g}", *(("-" if value is None else f"{value:.4f}") for value in point[1:]))
         for item in series
@@ -215,9 +220,11 @@ def point_chart(
     )
 
 
-def _series(item: Series, x: object, y: object) -> list[str]:
-    assert callable(x)
-    assert callable(y)
+def _shifted(scale: Callable[[float], float], offset: float, value: float) -> float:
+    return scale(value) + offset
+
+
+def _series(item: Series, x: Callable[[float], float], y: Callable[[float], float]) -> list[str]:
     parts: list[str] = []
     points = [(x(point[0]), y(point[1])) for point in item.points]
     if item.line and len(points) > 1:
@@ -251,14 +258,15 @@ def _vertical_grid(marks: Sequence[tuple[float, str]], top: float, bottom: float
 def _tick(value: float, marks: Sequence[float], signed: bool) -> str:
     if all(float(mark).is_integer() for mark in marks):
         return f"{value:+.0f}" if signed and value else f"{value:.0f}"
-    gap = min((b - a for a, b in zip(marks, marks[1:], strict=False)), default=0.1)
+    gap = min((b - a for a, b in pairwise(marks)), default=0.1)
     digits = max(1, math.ceil(-math.log10(gap) - 1e-9)) if gap > 0 else 2
     return f"{value:+.{digits}f}" if signed and value else f"{value:.{digits}f}"
 
 
 def _text(x: float, y: float, text: str, css: str, anchor: str, *, full: str | None = None) -> str:
     hover = f"<title>{escape(plain_text(full))}</title>" if full and full != text else ""
-    return f'<text class="{css}" x="{round(x, 1)}" y="{round(y, 1)}" text-anchor="{anchor}">{escape(plain_text(text))}{hover}</text>'
+    place = f'class="{css}" x="{round(x, 1)}" y="{round(y, 1)}" text-anchor="{anchor}"'
+    return f"<text {place}>{escape(plain_text(text))}{hover}</text>"
 
 
 def _diamond(x: float, y: float, css: str) -> str:

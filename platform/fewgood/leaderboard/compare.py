@@ -54,7 +54,7 @@ class CellComparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """One pair of arms over the cells of a ranking, in image AUROC: the count of cells and Wilcoxon's test over them."""
+    """One pair of arms over the cells of a ranking, in image AUROC: counts of cells and Wilcoxon's test over them."""
 
     arm: str
     against: str
@@ -147,9 +147,7 @@ def _compare_cell(key: CellKey, runs: Sequence[Run]) -> CellComparison:
         key=key,
         kind=next((run.kind for run in runs if run.kind != "unknown"), "unknown"),
         arms=arms,
-        estimates={
-            arm: {metric: estimate(item.runs, metric) for metric in metrics} for arm, item in arms.items()
-        },
+        estimates={arm: {metric: estimate(item.runs, metric) for metric in metrics} for arm, item in arms.items()},
         differences=differences,
         notes=(*(note for note in notes if note), *_cell_notes(arms, differences)),
     )
@@ -179,13 +177,11 @@ def _pooled(
     cells: Sequence[CellComparison],
 ) -> tuple[dict[str, dict[str, Estimate]], dict[tuple[str, str], dict[str, Estimate]]]:
     arms = sorted({arm for cell in cells for arm in cell.arms}, key=arm_order)
-    metrics = [name for name in _order({name for cell in cells for values in cell.estimates.values() for name in values})]
+    metrics = _order({name for cell in cells for values in cell.estimates.values() for name in values})
     absent = estimate([], METRICS[0])
 
     def of_arm(arm: str, metric: str) -> Estimate:
-        return pool(
-            [(cell.key.label, cell.estimates.get(arm, {}).get(metric, absent)) for cell in cells], bounds=_UNIT
-        )
+        return pool([(cell.key.label, cell.estimates.get(arm, {}).get(metric, absent)) for cell in cells], bounds=_UNIT)
 
     def of_pair(pair: tuple[str, str], metric: str) -> Estimate:
         return pool(
@@ -208,9 +204,7 @@ def _gains(cells: Sequence[CellComparison]) -> dict[tuple[str, str], Gain]:
     tested = [(pair, p) for pair, p in raw.items() if p is not None]
     adjusted = dict(zip([pair for pair, _ in tested], holm([p for _, p in tested]), strict=True))
     return {
-        pair: Gain(
-            arm=pair[0], against=pair[1], cells=win_tie_loss(gaps[pair]), p=raw[pair], p_holm=adjusted.get(pair)
-        )
+        pair: Gain(arm=pair[0], against=pair[1], cells=win_tie_loss(gaps[pair]), p=raw[pair], p_holm=adjusted.get(pair))
         for pair in pairs
     }
 
@@ -258,7 +252,9 @@ def _friedman(ranking: RankingComparison) -> dict[str, Any] | None:
                 return None
             columns[arm].append(value.mean)
     found = friedman(dict(columns))
-    return found and {"ranks": found.ranks, "p": found.p, "critical_difference": found.critical_difference}
+    if found is None:
+        return None
+    return {"ranks": found.ranks, "p": found.p, "critical_difference": found.critical_difference}
 
 
 def _cell_json(cell: CellComparison) -> dict[str, Any]:
@@ -268,7 +264,12 @@ def _cell_json(cell: CellComparison) -> dict[str, Any]:
         if len(entry[METRICS[0]]["values"]) == 1 and (result := _delong(one, other)):
             entry["delong"] = result
     return {
-        "cell": {"label": cell.key.label, "dataset": cell.key.dataset, "category": cell.key.category, "kind": cell.kind},
+        "cell": {
+            "label": cell.key.label,
+            "dataset": cell.key.dataset,
+            "category": cell.key.category,
+            "kind": cell.kind,
+        },
         "arms": {
             arm: {**_estimates_json(cell.estimates[arm]), "about": _about(item)} for arm, item in cell.arms.items()
         },
@@ -290,7 +291,12 @@ def _about(item: Configuration) -> dict[str, Any]:
 
 def _delong(one: Sequence[Run], other: Sequence[Run]) -> dict[str, Any] | None:
     """DeLong's test for a single pair of runs: about the test images alone, which is all that one seed can say."""
-    pairs = [(a, b) for a in one for b in other if a.seed == b.seed and a.test_names == b.test_names and a.scores and b.scores]
+    pairs = [
+        (a, b)
+        for a in one
+        for b in other
+        if a.seed == b.seed and a.test_names == b.test_names and a.scores and b.scores
+    ]
     if len(pairs) != 1:
         return None
     first, second = pairs[0]
@@ -311,7 +317,13 @@ def _differences_json(
     entries = []
     for (arm, against), values in differences.items():
         entry: dict[str, Any] = {"arm": arm, "against": against}
-        entry.update({metric: value.to_json() for metric, value in values.items() if value.mean is not None or metric == METRICS[0]})
+        entry.update(
+            {
+                metric: value.to_json()
+                for metric, value in values.items()
+                if value.mean is not None or metric == METRICS[0]
+            }
+        )
         entry["unpaired"] = values[METRICS[0]].unpaired if METRICS[0] in values else 0
         if gain := gains.get((arm, against)):
             entry["cells"] = {

@@ -1,4 +1,4 @@
-"""The leaderboard as text: table, json, csv, md, html and latex; the same rows give the same bytes, whatever they hold."""
+"""The leaderboard as text: table, json, csv, md, html and latex; the same rows give the same bytes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def format_interval(mean: float | None, low: float | None, high: float | None, *
 
 
 def plain_text(text: str) -> str:
-    """`text` on one line, without control, bidirectional or otherwise invisible characters that act on a reader's screen."""
+    """`text` on one line, without control, bidirectional or other invisible characters that act on a screen."""
     spaced = re.sub(r"\s+", " ", text)
     return "".join(char for char in spaced if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
 
@@ -65,9 +65,7 @@ COLUMNS = (
     _Column("config", lambda row: row.configuration, numeric=False, drop=5),
     _Column("added", lambda row: "-" if row.added is None else str(row.added), drop=1),
     _Column("seeds", lambda row: str(row.seeds)),
-    _Column(
-        "image AUROC", lambda row: format_interval(row.image_auroc, row.image_auroc_low, row.image_auroc_high)
-    ),
+    _Column("image AUROC", lambda row: format_interval(row.image_auroc, row.image_auroc_low, row.image_auroc_high)),
     _Column(
         "gain vs none",
         lambda row: format_interval(row.gain_none, row.gain_none_low, row.gain_none_high, signed=True),
@@ -204,9 +202,7 @@ def _html(rows: Sequence[LeaderboardRow]) -> str:
     parts = []
     for title, members in _cells(rows):
         head = "".join(f'<th scope="col">{html.escape(column.heading)}</th>' for column in COLUMNS)
-        lines = [
-            "<tr>" + "".join(_td(column, column.cell(row)) for column in COLUMNS) + "</tr>" for row in members
-        ]
+        lines = ["<tr>" + "".join(_td(column, column.cell(row)) for column in COLUMNS) + "</tr>" for row in members]
         parts.append(
             f"<table>\n<caption>{html.escape(title)}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n"
             + "\n".join(lines)

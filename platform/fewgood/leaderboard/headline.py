@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from fewgood.leaderboard.compare import RankingComparison
 from fewgood.leaderboard.formats import format_interval
 from fewgood.leaderboard.statistics import Estimate
@@ -34,14 +32,14 @@ def cautions(ranking: RankingComparison) -> list[str]:
     runs = [run for cell in ranking.cells for item in cell.arms.values() for run in item.runs]
     if ranking.key.select_on == "test":
         notes.append(
-            "The configurations were chosen by their score on the test images. Values and gains are therefore too good; "
+            "The configurations were chosen by their score on the test images. Values and gains are too good for it; "
             "repeat the chosen configuration with new seeds, or choose by the proxy score."
         )
     seeds = [len({run.seed for item in cell.arms.values() for run in item.runs}) for cell in ranking.cells]
     if runs and min(seeds) == 1:
         notes.append(
-            "There is one seed in at least one cell. A single support image can move the result by several points, so no "
-            "interval is given there. Run at least three seeds, better five."
+            "There is one seed in at least one cell. A single support image can move the result by several points, so "
+            "no interval is given there. Run at least three seeds, better five."
         )
     elif runs and min(seeds) < 3:
         notes.append("There are two seeds in at least one cell: the intervals there are honest and very wide.")
@@ -51,7 +49,8 @@ def cautions(ranking: RankingComparison) -> list[str]:
     many = len(ranking.cells)
     if many >= 10:
         notes.append(
-            f"With {many} cells, about one interval in twenty misses its true value by chance; read the pooled value first."
+            f"With {many} cells, about one interval in twenty misses its true value by chance; "
+            "read the pooled value first."
         )
     return notes
 
@@ -71,8 +70,8 @@ def _sentence(ranking: RankingComparison, control: str) -> str:
     if counts["no interval"] == total:
         higher = sum((gap.mean or 0.0) > 0 for gap in known.values())
         return (
-            f"Against {words}, image AUROC is higher with generation on {higher} of {total} cells, but with one seed there is "
-            "no interval: this shows no gain and no loss."
+            f"Against {words}, image AUROC is higher with generation on {higher} of {total} cells, but with one seed there "
+            "is no interval: this is no evidence of a gain or of a loss."
         )
     parts = []
     if counts["higher"]:
@@ -98,7 +97,7 @@ def _single(label: str, gap: Estimate, words: str) -> str:
         "higher": "helps",
         "lower": "hurts",
         "unclear": "is not shown to help or to hurt",
-        "no interval": "is measured with one seed only, which shows no gain and no loss",
+        "no interval": "is measured with one seed only, which is no evidence of a gain or of a loss,",
     }[gap.verdict]
     seeds = f"{len(gap.values)} seed{'s' if len(gap.values) != 1 else ''}"
     return f"Against {words}, generation {verb} on {label}: image AUROC changes by {_spoken(gap)}, {seeds}."

@@ -173,7 +173,7 @@ def _cell(cell: CellComparison, runs: Sequence[Run], lines: Sequence[Leaderboard
 
 
 def _tone(ranking: RankingComparison) -> str:
-    """"good" only where generation beats both controls in the pooled mean, "bad" where it certainly loses, else "open"."""
+    """The answer's colour: good where generation surely beats both controls, bad where it surely loses, else open."""
     verdicts = [
         ranking.differences[pair]["image_auroc"].verdict
         for pair in (("generate", "none"), ("generate", "augment"))
@@ -251,7 +251,12 @@ def _provenance(runs: Sequence[Run]) -> dict[str, Any]:
         "precision": sorted({plain_text(run.precision) for run in runs if run.precision}),
         "data": sorted(
             {
-                (run.dataset + "/" + run.category, run.data_fingerprint, str(len(run.test_names)), str(sum(run.defects)))
+                (
+                    run.dataset + "/" + run.category,
+                    run.data_fingerprint,
+                    str(len(run.test_names)),
+                    str(sum(run.defects)),
+                )
                 for run in finished
             }
         ),

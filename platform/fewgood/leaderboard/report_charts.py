@@ -1,4 +1,4 @@
-"""Which charts a report shows of a ranking: gains, arms, saturation, the search's history, and how well the proxy ranked."""
+"""Which charts a report shows of a ranking: gains, arms, saturation, the search, and how well the proxy ranked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from fewgood.leaderboard.charts import Chart, Dot, Series, dot_chart, point_chart
 from fewgood.leaderboard.compare import CellComparison, RankingComparison
 from fewgood.leaderboard.headline import CONTROLS
-from fewgood.leaderboard.runs import Configuration, configurations, Run
+from fewgood.leaderboard.runs import Configuration, Run, configurations
 from fewgood.leaderboard.statistics import Estimate, difference, partner, pool
 
 __all__ = ["arms_chart", "gain_chart", "history_chart", "proxy_chart", "rank_correlation", "saturation_chart"]
@@ -21,7 +21,9 @@ _STYLES = {"higher": "up", "lower": "down"}
 
 def gain_chart(ranking: RankingComparison, against: str, arm: str = "generate") -> Chart | None:
     """The gain of `arm` against a control in every cell, and pooled from two cells on; None where no cell has both."""
-    found = [(cell, cell.differences[arm, against][_METRIC]) for cell in ranking.cells if (arm, against) in cell.differences]
+    found = [
+        (cell, cell.differences[arm, against][_METRIC]) for cell in ranking.cells if (arm, against) in cell.differences
+    ]
     found = [(cell, gap) for cell, gap in found if gap.mean is not None]
     if not found:
         return None
@@ -82,7 +84,11 @@ def saturation_chart(runs: Sequence[Run], label: str) -> Chart | None:
             if item.arm == arm and item.count and item.runs:
                 held = best.get(item.count)
                 # Of several configurations of one size, the one that the proxy prefers stands for it.
-                best[item.count] = item if held is None or (item.proxy or 0, item.config_hash) > (held.proxy or 0, held.config_hash) else held
+                best[item.count] = (
+                    item
+                    if held is None or (item.proxy or 0, item.config_hash) > (held.proxy or 0, held.config_hash)
+                    else held
+                )
         points = []
         for count in sorted(best):
             pair = partner(best[count], controls, runs[0].select_on)
@@ -97,7 +103,8 @@ def saturation_chart(runs: Sequence[Run], label: str) -> Chart | None:
     return point_chart(
         series,
         title=f"Gain over the number of added images on {label}",
-        caption="Change in image AUROC against no added images, with 95 % intervals. More images need not help: the curve shows where it stops.",
+        caption="Change in image AUROC against no added images, with 95 % intervals. More images need not "
+        "help: the curve shows where it stops.",
         x_axis="images added",
         y_axis="change in image AUROC",
         signed=True,
@@ -107,7 +114,7 @@ def saturation_chart(runs: Sequence[Run], label: str) -> Chart | None:
 
 
 def history_chart(runs: Sequence[Run], label: str) -> Chart | None:
-    """The search's objective over its trials in the order they started, and the best so far; None below three trials."""
+    """The search's objective over its trials in order of start, and the best so far; None below three trials."""
     on_test = bool(runs) and runs[0].select_on == "test"
     trials = []
     for item in configurations([run for run in runs if run.arm == "generate"]):
@@ -121,7 +128,12 @@ def history_chart(runs: Sequence[Run], label: str) -> Chart | None:
     name = "mean image AUROC on the test images" if on_test else "mean proxy score"
     return point_chart(
         [
-            Series(name="best so far", points=[(n, v, None, None) for n, v in enumerate(best, 1)], style="neutral", step=True),
+            Series(
+                name="best so far",
+                points=[(n, v, None, None) for n, v in enumerate(best, 1)],
+                style="neutral",
+                step=True,
+            ),
             Series(name="trial", points=[(n, v, None, None) for n, v in enumerate(values, 1)], line=False),
         ],
         title=f"Search on {label}",
@@ -133,7 +145,7 @@ def history_chart(runs: Sequence[Run], label: str) -> Chart | None:
 
 
 def proxy_chart(runs: Sequence[Run], label: str) -> Chart | None:
-    """Proxy score against test score per configuration, with their rank correlation; None below three configurations."""
+    """Proxy score against test score per configuration, with their rank correlation; None below three points."""
     points = []
     for item in configurations([run for run in runs if run.arm not in ("none", "full")]):
         proxy, test = item.proxy, item.mean(_METRIC)
@@ -155,7 +167,8 @@ def proxy_chart(runs: Sequence[Run], label: str) -> Chart | None:
     return point_chart(
         series,
         title=f"How well the proxy ranked on {label}",
-        caption=f"One point per configuration. Spearman's rank correlation {words} over {len(points)} configurations; 1 is perfect, 0 is chance.{few}",
+        caption=f"One point per configuration. Spearman's rank correlation {words} over {len(points)} "
+        f"configurations; 1 is perfect, 0 is chance.{few}",
         x_axis="mean proxy score, without test images",
         y_axis="mean image AUROC on the test images",
     )

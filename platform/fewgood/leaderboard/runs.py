@@ -1,4 +1,4 @@
-"""The leaderboard's own view of the ledger: one frozen `Run` per row, duplicates removed, grouped into rankings and cells."""
+"""The ledger's rows as frozen `Run`s: duplicates removed, grouped into rankings, cells and configurations."""
 
 from __future__ import annotations
 
@@ -49,7 +49,15 @@ class RankingKey:
     def digest(self) -> str:
         """Eight hexadecimal characters that tell two rankings apart which print alike."""
         return short_digest(
-            [self.baseline, self.backbone, self.image_size, self.shots, self.select_on, self.backbone_digest, self.options]
+            [
+                self.baseline,
+                self.backbone,
+                self.image_size,
+                self.shots,
+                self.select_on,
+                self.backbone_digest,
+                self.options,
+            ]
         )
 
 
@@ -201,7 +209,9 @@ class Run:
         )
         if run.run_id:
             return run
-        return replace(run, run_id=short_digest([run.spec_hash, run.config_hash, run.seed, run.started_utc, run.status]))
+        return replace(
+            run, run_id=short_digest([run.spec_hash, run.config_hash, run.seed, run.started_utc, run.status])
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ MIN_CATEGORIES = 6
 
 @dataclass(frozen=True, kw_only=True)
 class DeLong:
-    """Two AUROCs on the same images: `difference` = first - second, its standard error, z, two-sided p, 95 % interval."""
+    """Two AUROCs on the same images: first - second, its standard error, z, two-sided p, 95 % interval."""
 
     first: float
     second: float

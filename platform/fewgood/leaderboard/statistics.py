@@ -1,4 +1,4 @@
-"""Means and paired differences of configurations, each with a 95 % interval over seeds and, where possible, test images."""
+"""Means and paired differences of configurations with 95 % intervals over seeds and, where possible, test images."""
 
 from __future__ import annotations
 
@@ -136,7 +136,9 @@ def difference(runs: Sequence[Run], against: Sequence[Run], metric: str) -> Esti
     """
     left = {run.seed: run for run in runs if metric in run.metrics}
     right = {run.seed: run for run in against if metric in run.metrics}
-    pairs = [(left[seed], right[seed]) for seed in sorted(left.keys() & right.keys()) if _paired(left[seed], right[seed])]
+    pairs = [
+        (left[seed], right[seed]) for seed in sorted(left.keys() & right.keys()) if _paired(left[seed], right[seed])
+    ]
     unpaired = len(left.keys() | right.keys()) - len(pairs)
     if not pairs:
         return _missing("no seed has both arms on the same support and test images", unpaired=unpaired)
@@ -223,8 +225,14 @@ def choose(candidates: Sequence[Configuration], select_on: str) -> tuple[Configu
             f"{arm}: {total} configurations, shown is {best.config_hash[:8]}, the best on the test images: its value "
             "and its gain are too good by that choice"
         )
-    best = max(finished, key=lambda item: (len(item.runs), max((run.started_utc for run in item.runs), default=""), item.config_hash))
-    return best, f"{arm}: {total} configurations, shown is {best.config_hash[:8]}, the one with most seeds and then the latest"
+    best = max(
+        finished,
+        key=lambda item: (len(item.runs), max((run.started_utc for run in item.runs), default=""), item.config_hash),
+    )
+    return (
+        best,
+        f"{arm}: {total} configurations, shown is {best.config_hash[:8]}, the one with most seeds and then the latest",
+    )
 
 
 def partner(
@@ -286,7 +294,9 @@ def _estimate(
 
 
 def _missing(note: str, *, unpaired: int = 0) -> Estimate:
-    return Estimate(mean=None, low=None, high=None, values=(), over=(), resampled="nothing", note=note, unpaired=unpaired)
+    return Estimate(
+        mean=None, low=None, high=None, values=(), over=(), resampled="nothing", note=note, unpaired=unpaired
+    )
 
 
 def _paired(one: Run, other: Run) -> bool:

@@ -71,8 +71,7 @@ def detector_node(context: Context, training: Node) -> Node:
             masks = [read_mask(item, read_image(item.path).shape[:2]) for item in items]
             metrics |= pixel_metrics(masks, maps)
         groups = {
-            group: image_metrics(defect[keep], detection.image_scores[keep])
-            for group, keep in _groups(context).items()
+            group: image_metrics(defect[keep], detection.image_scores[keep]) for group, keep in _groups(context).items()
         }
         result = {
             "metrics": metrics,

@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from fewgood.stages.embedding_model import embedding_identity
 from fewgood.errors import SpecError
 from fewgood.specs import plain
 from fewgood.stages.context import Context, Node
+from fewgood.stages.embedding_model import embedding_identity
 from fewgood.store import Artifact, ArtifactKey
 from fewgood.text import PromptRanking, rank_prompts
 

@@ -66,7 +66,5 @@ def _choice_node(context: Context, rounds: list[Node]) -> Node:
         chosen = max(range(len(proxies)), key=lambda number: (proxies[number], -number))
         (folder / "rounds.json").write_text(json.dumps({"proxy": proxies, "chosen": chosen}))
 
-    key = ArtifactKey(
-        STAGE, VERSION, {"candidates": [proxy_node(context, training).digest for training in rounds]}
-    )
+    key = ArtifactKey(STAGE, VERSION, {"candidates": [proxy_node(context, training).digest for training in rounds]})
     return Node(key, create)

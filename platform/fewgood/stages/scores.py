@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fewgood.stages.embedding_model import embedding_identity
 from fewgood.selection import score_candidates
 from fewgood.stages.context import Context, Node
+from fewgood.stages.embedding_model import embedding_identity
 from fewgood.stages.pool import read_draws
 from fewgood.stages.prompts import read_prompts
 from fewgood.store import Artifact, ArtifactKey

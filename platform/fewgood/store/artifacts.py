@@ -116,7 +116,9 @@ class ArtifactStore:
                     raise
         made = self.find(key)
         if made is None:
-            raise StoreError(f"artifact {self._folder(key)} vanished while it was written: is something cleaning --home?")
+            raise StoreError(
+                f"artifact {self._folder(key)} vanished while it was written: is something cleaning --home?"
+            )
         return made, False
 
     def _commit(self, key: ArtifactKey, folder: Path, seconds: float) -> None:

@@ -19,7 +19,9 @@ def test_what_ships_is_valid(name):
 
 def test_extends_inherits_and_overrides(tmp_path):
     path = tmp_path / "mine.yaml"
-    path.write_text("version: 1\nextends: demo\nparameters:\n  selection.count: {type: int, low: 2, high: 6, step: 2}\n")
+    path.write_text(
+        "version: 1\nextends: demo\nparameters:\n  selection.count: {type: int, low: 2, high: 6, step: 2}\n"
+    )
     space = load_space(str(path))
     assert set(space.parameters) == set(load_space("demo").parameters)
     assert dataclasses.asdict(space.parameters["selection.count"]) == {"low": 2, "high": 6, "step": 2}

@@ -26,10 +26,10 @@ TRAIN_GOOD, TEST_GOOD, TEST_DEFECTIVE = 40, 20, 6
 """Images per category: good ones to train on, good ones to test on, and defective ones of each type."""
 
 _SEVERITY: dict[str, Severity] = {
-    "brick": Severity(size=1.0, strength=0.85, foreign="gravel"),
-    "grass": Severity(size=1.5, strength=1.4, foreign="brick"),
+    "brick": Severity(size=0.95, strength=0.8, foreign="gravel"),
+    "grass": Severity(size=1.6, strength=1.6, foreign="brick"),
     "gravel": Severity(size=1.9, strength=1.6, foreign="brick"),
-    "washer": Severity(size=1.3),
+    "washer": Severity(size=1.4),
 }
 _BLUR: dict[str, tuple[float, float]] = {"washer": (0.3, 0.7)}
 _NOISE = 0.010

@@ -58,16 +58,16 @@ def draw_washer(view: np.random.Generator) -> Washer:
     return Washer(
         centre=(middle + _SUPER * view.uniform(-7.0, 7.0), middle + _SUPER * view.uniform(-7.0, 7.0)),
         scale=view.uniform(0.96, 1.04),
-        turn=view.uniform(-0.5 * np.pi, 0.5 * np.pi),
+        turn=view.uniform(-0.4 * np.pi, 0.4 * np.pi),
         light=(
             float(np.cos(elevation) * np.sin(azimuth)),
             float(np.cos(elevation) * np.cos(azimuth)),
             float(np.sin(elevation)),
         ),
         gain=view.uniform(0.88, 1.08),
-        ambient=view.uniform(0.15, 0.26),
-        gloss=view.uniform(0.3, 0.5),
-        belt=view.uniform(0.16, 0.24),
+        ambient=view.uniform(0.17, 0.25),
+        gloss=view.uniform(0.32, 0.44),
+        belt=view.uniform(0.17, 0.23),
         tint=(float(tint[0]), float(tint[1]), float(tint[2])),
         grain=view.standard_normal((64, 512)),
         belt_grain=smooth_noise(view, _N, 1.5),
@@ -92,7 +92,7 @@ def spoil_washer(washer: Washer, kind: str, rng: np.random.Generator, severity: 
     ring = at(rng.uniform(inner + 0.3 * (outer - inner), outer - 0.3 * (outer - inner)))
     if kind == "chip":
         edge = outer if rng.random() < 0.6 else inner
-        return replace(washer, missing=blob(rng, _N, at(edge), severity * _SUPER * rng.uniform(6.0, 9.0), 0.25))
+        return replace(washer, missing=blob(rng, _N, at(edge), severity * _SUPER * rng.uniform(6.5, 9.5), 0.25))
     if kind == "contamination":
         spot = blob(rng, _N, ring, severity * _SUPER * rng.uniform(7.0, 11.0), 0.3)
         colour = [(0.30, 0.17, 0.08), (0.10, 0.10, 0.09), (0.45, 0.40, 0.22)][int(rng.integers(3))]
