@@ -118,12 +118,12 @@ class GeneratorSpec:
     crop: int = 64
     """Side of the square training crops, pixels; a multiple of 8."""
     channels: int = 32
-    """Width of the first level of encoder and decoder."""
-    channel_multipliers: tuple[int, ...] = (1, 2, 2)
+    """Width of the first level of encoder and decoder; a multiple of 32."""
+    channel_multipliers: tuple[int, ...] = (1, 1, 2)
     """Width of each level relative to `channels`; each level but the first halves the resolution."""
     residual_blocks: int = 1
     """Residual blocks per level."""
-    latent_channels: int = 32
+    latent_channels: int = 8
     """Channels of a latent position, and the length of a codebook entry."""
     codebook_size: int = 256
     """Entries in the codebook."""
@@ -133,7 +133,7 @@ class GeneratorSpec:
     """Decay of the exponential moving average of the weights that are kept; 0 keeps the last weights."""
     variance: bool = True
     """Encode a distribution (mu, logvar); False is a plain VQGAN exactly, the ablation."""
-    variance_weight: float = 1e-3
+    variance_weight: float = 0.3
     """Weight of the KL term; 0 or more."""
     perceptual_weight: float = 1.0
     """Weight of the feature distance."""
@@ -149,10 +149,22 @@ class GeneratorSpec:
     """SHA-256 of the file `init_from`; filled in when the spec is made."""
 
     def __post_init__(self) -> None:
-        _require(self.steps >= 1, "generator.steps", self.steps, "a whole number from 1")
-        _require(self.batch_size >= 1, "generator.batch_size", self.batch_size, "a whole number from 1")
+        for name in ("steps", "batch_size", "residual_blocks", "latent_channels"):
+            _require(getattr(self, name) >= 1, f"generator.{name}", getattr(self, name), "a whole number from 1")
         _require(self.crop >= 16 and self.crop % 8 == 0, "generator.crop", self.crop, "a multiple of 8, from 16")
-        _require(self.variance_weight >= 0, "generator.variance_weight", self.variance_weight, "0 or more")
+        _require(
+            self.channels >= 32 and self.channels % 32 == 0, "generator.channels", self.channels, "a multiple of 32"
+        )
+        _require(
+            len(self.channel_multipliers) >= 1 and min(self.channel_multipliers) >= 1,
+            "generator.channel_multipliers",
+            self.channel_multipliers,
+            "one or more whole numbers from 1",
+        )
+        _require(self.codebook_size >= 2, "generator.codebook_size", self.codebook_size, "a whole number from 2")
+        _require(self.learning_rate > 0, "generator.learning_rate", self.learning_rate, "above 0")
+        for name in ("variance_weight", "perceptual_weight", "mse_weight", "adversarial_weight"):
+            _require(getattr(self, name) >= 0, f"generator.{name}", getattr(self, name), "0 or more")
         _require(0 <= self.ema_decay < 1, "generator.ema_decay", self.ema_decay, "from 0 to below 1")
         _require(
             0 <= self.adversarial_start <= 1,

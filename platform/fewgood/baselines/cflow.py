@@ -5,7 +5,8 @@ Networks, likelihood and map are anomalib's `CflowModel`; the loop repeats `Cflo
 the number of optimiser steps is fixed instead of the epochs, so that a larger training set is not also trained longer;
 features of the frozen encoder are computed once; a layer with fewer vectors than a fibre batch is one batch, where
 anomalib refuses it. The likelihoods are scaled by their maximum over the whole test set, as the authors do; anomalib
-does it per batch, which makes scores depend on the batch size.
+does it per batch, which makes scores depend on the batch size. Maps and scores are -log(p) of the summed probability p
+where anomalib has max(p) - p: the same order, but small p do not round to ties (one-shot, every image's score was equal).
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 _SCORING_ROWS = 8192
 """Feature vectors decoded at a time when scoring; rows are independent, so this only bounds memory."""
+_SMALLEST = 1e-300
+"""Summed probabilities below this are alike."""
 
 
 class CFlow:
@@ -141,12 +144,13 @@ class CFlow:
     def _maps(self, likelihoods: Sequence[torch.Tensor]) -> np.ndarray:
         """`AnomalyMapGenerator.compute_anomaly_map` over all images (N, h, w) per layer, a few images at a time."""
         size, count = self.options.image_size, len(likelihoods[0])
-        maps = np.zeros((count, size, size), np.float32)
-        for likelihood in likelihoods:
-            probabilities = torch.exp(likelihood - likelihood.max()).unsqueeze(1)
-            for start in range(0, count, self.options.batch_size):
-                part = probabilities[start : start + self.options.batch_size]
-                grown = F.interpolate(part, size=(size, size), mode="bilinear", align_corners=True)
-                maps[start : start + len(part)] += grown.squeeze(1).numpy()
-        result: np.ndarray = maps.max() - maps
-        return result
+        maps = np.empty((count, size, size), np.float32)
+        tops = [likelihood.max() for likelihood in likelihoods]
+        for start in range(0, count, self.options.batch_size):
+            part = slice(start, min(start + self.options.batch_size, count))
+            joined = torch.zeros((part.stop - part.start, 1, size, size), dtype=torch.float64)
+            for likelihood, top in zip(likelihoods, tops, strict=True):
+                probabilities = torch.exp((likelihood[part] - top).double()).unsqueeze(1)
+                joined += F.interpolate(probabilities, size=(size, size), mode="bilinear", align_corners=True)
+            maps[part] = -joined.clamp_min(_SMALLEST).log().squeeze(1).float().numpy()
+        return maps

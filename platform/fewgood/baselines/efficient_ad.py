@@ -77,17 +77,17 @@ class EfficientAd:
             order = order or torch.randperm(len(train)).tolist()
             batch = to_batch([train[order.pop()]], options.image_size, normalize=False).to(device)
             other = texture_crops(1, options.image_size, penalty).to(device)
-            loss = sum(model(batch=batch, batch_imagenet=other))
+            loss: torch.Tensor = sum(model(batch=batch, batch_imagenet=other))
             if not torch.isfinite(loss):
                 raise BaselineError(f"efficient_ad's loss is {float(loss)} in step {step + 1}; lower baseline.lr ({options.lr})")
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
-            self.context.progress("baseline fit", step + 1, options.steps, f"loss {float(loss):.3f}")
+            self.context.progress("baseline fit", step + 1, options.steps, f"loss {float(loss.detach()):.3f}")
         model.eval()
         model.quantiles.update(self._quantiles(train))
-        self.provenance["loss"] = float(loss)
+        self.provenance["loss"] = float(loss.detach())
 
     @torch.no_grad()
     def score(self, test: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

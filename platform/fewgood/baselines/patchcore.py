@@ -19,6 +19,7 @@ from fewgood.baselines.coreset import k_center_greedy
 from fewgood.baselines.detection import Context
 from fewgood.baselines.images import batches
 from fewgood.baselines.registry import PatchcoreOptions
+from fewgood.baselines.seeding import seeded
 
 __all__ = ["PatchCore"]
 
@@ -52,7 +53,9 @@ class PatchCore:
         count = self._capacity(len(everything))
         bank = everything
         if count < len(everything):
-            bank = everything[k_center_greedy(everything, count)]
+            # Seeded here again, so that the picks do not depend on what building the network drew.
+            with seeded(self.context.seed, self.context.device):
+                bank = everything[k_center_greedy(everything, count)]
         self.model.memory_bank = bank
         self.provenance |= {"memory_bank": len(bank), "patches": len(everything)}
 

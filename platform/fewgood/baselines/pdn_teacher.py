@@ -197,8 +197,8 @@ def _distil(
         loss.backward()
         optimizer.step()
         schedule.step()
-        progress("efficient_ad teacher", step + 1, steps, f"loss {float(loss):.3f}")
-    logger.info("teacher distilled: loss %.3f", float(loss))
+        progress("efficient_ad teacher", step + 1, steps, f"loss {float(loss.detach()):.3f}")
+    logger.info("teacher distilled: loss %.3f", float(loss.detach()))
     return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
 
 

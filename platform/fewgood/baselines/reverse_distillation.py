@@ -116,8 +116,8 @@ class ReverseDistillation:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            self.context.progress("baseline fit", step + 1, options.steps, f"loss {float(loss):.3f}")
-        self.provenance["loss"] = float(loss)
+            self.context.progress("baseline fit", step + 1, options.steps, f"loss {float(loss.detach()):.3f}")
+        self.provenance["loss"] = float(loss.detach())
 
     @torch.no_grad()
     def score(self, test: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -119,7 +119,7 @@ def mean_feature(state_dict: dict[str, Any]) -> np.ndarray:
     def rectified(shift: np.ndarray) -> np.ndarray:
         return np.asarray(shift * norm.cdf(shift / spread) + spread * norm.pdf(shift / spread))
 
-    return rectified(mean) - rectified(mean - 6.0)
+    return np.asarray(rectified(mean) - rectified(mean - 6.0))
 
 
 def _unit(values: np.ndarray) -> np.ndarray:

@@ -182,7 +182,7 @@ class _TextTower:
         order = torch.argsort(lengths, stable=True)
         result = np.zeros((len(texts), _WIDTH))
         with torch.inference_mode():
-            for index in order.split(_BATCH):
+            for index in torch.split(order, _BATCH):
                 features = self._model.encode_text(tokens_NL[index, : int(lengths[index].max())], normalize=True)
                 result[index.numpy()] = features.double().numpy()
         return result

@@ -87,7 +87,9 @@ def _check_names(spec: EmbeddingSpec) -> None:
     names = open_clip.list_models()
     if spec.model.replace("/", "-") not in names:
         near = difflib.get_close_matches(spec.model, [OFFLINE_MODEL, *names], n=3, cutoff=0.5)
-        hint = f"did you mean {', '.join(near)}?" if near else f"use {OFFLINE_MODEL} or a name of open_clip.list_models()"
+        hint = (
+            f"did you mean {', '.join(near)}?" if near else f"use {OFFLINE_MODEL} or a name of open_clip.list_models()"
+        )
         raise SpecError(f"--clip is {spec.model!r}, which open_clip does not know: {hint}")
     tags = open_clip.list_pretrained_tags_by_model(spec.model.replace("/", "-"))
     if spec.pretrained is None:
@@ -114,7 +116,9 @@ def _asset_error(model_name: str, weights: str | None, error: Exception) -> Asse
     if weights is not None and Path(weights).is_file():
         return AssetError(f"{weights} does not hold weights of open_clip's {model_name}: {reason}")
     if model_name.startswith("local-dir:"):
-        return AssetError(f"{model_name} does not hold an open_clip model (open_clip_config.json and weights): {reason}")
+        return AssetError(
+            f"{model_name} does not hold an open_clip model (open_clip_config.json and weights): {reason}"
+        )
     if model_name.startswith("hf-hub:"):
         return AssetError(
             f"{model_name} cannot be fetched from the hub: copy that repository's files into a folder "

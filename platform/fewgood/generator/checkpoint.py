@@ -127,9 +127,7 @@ def infer_architecture(
         code_channels=code_channels,
         codebook_size=codebook_size,
         group_width=group_width,
-        attention_levels=tuple(
-            level for level in range(levels) if f"encoder.down.{level}.attn.0.q.weight" in weights
-        ),
+        attention_levels=tuple(level for level in range(levels) if f"encoder.down.{level}.attn.0.q.weight" in weights),
         middle_attention="encoder.mid.attn_1.q.weight" in weights,
         variance="logvar_conv.weight" in weights,
     )
@@ -162,7 +160,11 @@ def load_weights(network: VarianceVQGAN, weights: Mapping[str, Tensor], source: 
 
 
 def write_folder(
-    folder: Path, weights: Mapping[str, Tensor], spec: GeneratorSpec, architecture: Architecture, record: Mapping[str, Any]
+    folder: Path,
+    weights: Mapping[str, Tensor],
+    spec: GeneratorSpec,
+    architecture: Architecture,
+    record: Mapping[str, Any],
 ) -> None:
     """Write `model.safetensors`, then `spec.json` with the spec, the architecture and `record`.
 
@@ -225,9 +227,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Architecture | Non
         tensors = load_file(path)
         own = Architecture(**_tuples(json.loads(metadata[_METADATA]))) if _METADATA in metadata else None
     except (OSError, ValueError, TypeError, SafetensorError) as error:
-        raise SpecError(
-            f"--init-from {path} is no readable safetensors file ({error}); give a whole file"
-        ) from error
+        raise SpecError(f"--init-from {path} is no readable safetensors file ({error}); give a whole file") from error
     return tensors, own
 
 
@@ -248,7 +248,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         with torch.serialization.safe_globals(stands):  # type: ignore[arg-type]
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, ValueError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = " ".join(str(error).rsplit("WeightsUnpickler error:", 1)[-1].split())[:160]
         raise SpecError(
             f"--init-from {path} cannot be read without running code from it ({reason}); "
             "save its state_dict as .safetensors where you trust it"

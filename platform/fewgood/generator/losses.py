@@ -20,11 +20,12 @@ __all__ = [
     "kl_divergence",
 ]
 
-_MAX_ADAPTIVE = 1e4
+# Ours (VQGAN: 1e4): a discriminator that knows nothing yet has tiny gradients, which 1e4 would blow up into noise.
+_MAX_ADAPTIVE = 10.0
 
 
 def build_discriminator(width: int = 32, layers: int = 2) -> nn.Module:
-    """taming's patch discriminator for (B, 3, H, W) in [-1, 1], with group norm in place of batch norm.
+    """The patch discriminator of taming-transformers for (B, 3, H, W) in [-1, 1], with group norm in place of batch norm.
 
     Ours: a batch norm's statistics of 4 crops are noise, and differ between one worker and two.
     """
@@ -56,7 +57,7 @@ def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
 def adaptive_weight(
     reconstruction: Tensor, adversarial: Tensor, last_layer: Tensor, mean: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """VQGAN's balance: the ratio of both terms' gradient norms at the decoder's last layer, 0 to 10,000.
+    """VQGAN's balance: the ratio of both terms' gradient norms at the decoder's last layer, 0 to 10.
 
     `mean` averages a tensor over the workers, so that several workers use one weight.
     """

@@ -24,8 +24,8 @@ __all__ = ["LOGVAR_INIT", "LOGVAR_RANGE", "TAMING_GROUPS", "Architecture", "Outp
 TAMING_GROUPS = 32
 """Groups of every group norm in taming-transformers, which therefore takes multiples of 32 channels only."""
 
-LOGVAR_INIT = -3.5
-"""Log-variance at the start of training: a standard deviation of 0.17 where latents have about 1."""
+LOGVAR_INIT = -2.0
+"""Log-variance at the start of training: a standard deviation of 0.37 where latents have about 1."""
 
 LOGVAR_RANGE = (-12.0, 2.0)
 """The log-variance is kept within this range, so that `exp` neither vanishes nor overflows."""

@@ -99,9 +99,7 @@ def sample_candidates(
     return CandidateBatch(images=[drawn[0] for drawn in draws], draws=draws, sources=list(indices))
 
 
-def _draws(
-    generator: Generator, base: np.ndarray, index: int, sampling: SamplingSpec, seed: int
-) -> list[np.ndarray]:
+def _draws(generator: Generator, base: np.ndarray, index: int, sampling: SamplingSpec, seed: int) -> list[np.ndarray]:
     network = generator.network
     mu, logvar = _encode(network, base, generator.device)
     mean_entries, _, mean_codes = network.quantise(mu)
@@ -152,9 +150,7 @@ def _encode(network: VarianceVQGAN, image: np.ndarray, device: torch.device) -> 
 def _decode(network: VarianceVQGAN, entries: Tensor, shape: tuple[int, ...]) -> Tensor:
     """(H, W, 3) float32, about [0, 1], not clipped."""
     architecture = network.architecture
-    image = tiled(
-        network.decode, entries, tile=_tile(architecture), overlap=_OVERLAP, up=architecture.stride, down=1
-    )
+    image = tiled(network.decode, entries, tile=_tile(architecture), overlap=_OVERLAP, up=architecture.stride, down=1)
     return (image[0].permute(1, 2, 0)[: shape[0], : shape[1]] + 1.0) / 2.0
 
 

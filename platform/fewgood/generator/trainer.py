@@ -130,9 +130,7 @@ class Trainer:
         values = self.collective.mean(torch.stack([terms[name].detach().float() for name in names])).tolist()
         return dict(zip(names, values, strict=True))
 
-    def _generator_loss(
-        self, crops: Tensor, output: Output, adversarial: bool
-    ) -> tuple[dict[str, Tensor], Tensor]:
+    def _generator_loss(self, crops: Tensor, output: Output, adversarial: bool) -> tuple[dict[str, Tensor], Tensor]:
         spec = self.spec
         image = output.image.float()
         absolute = (image - crops).abs().mean()

@@ -18,11 +18,11 @@ from fewgood.leaderboard.formats import format_interval, plain_text
 
 __all__ = ["Chart", "Dot", "Series", "dot_chart", "point_chart", "ticks"]
 
-WIDTH = 560
+WIDTH = 570
 """Width of a chart in SVG units; the page scales it."""
 
 _ROW = 30
-_LABEL = 156
+_LABEL = 166
 _VALUE = 184
 _TOP = 12
 _AXIS = 46

@@ -70,8 +70,8 @@ def _sentence(ranking: RankingComparison, control: str) -> str:
     if counts["no interval"] == total:
         higher = sum((gap.mean or 0.0) > 0 for gap in known.values())
         return (
-            f"Against {words}, image AUROC is higher with generation on {higher} of {total} cells, but with one seed there "
-            "is no interval: this is no evidence of a gain or of a loss."
+            f"Against {words}, image AUROC is higher with generation on {higher} of {total} cells, but with one seed "
+            "there is no interval: this is no evidence of a gain or of a loss."
         )
     parts = []
     if counts["higher"]:

@@ -33,7 +33,9 @@ def score_candidates(draw_embeddings: np.ndarray, prompt_embedding: np.ndarray) 
     draws = np.asarray(draw_embeddings, dtype=np.float64)
     prompt = np.asarray(prompt_embedding, dtype=np.float64)
     if draws.ndim != 3 or draws.shape[1] == 0 or prompt.shape != draws.shape[2:]:
-        raise ValueError(f"draw_embeddings is {draws.shape} and prompt_embedding {prompt.shape}, not (N, S, D) and (D,)")
+        raise ValueError(
+            f"draw_embeddings is {draws.shape} and prompt_embedding {prompt.shape}, not (N, S, D) and (D,)"
+        )
     if not np.isfinite(prompt).all():
         raise FewgoodError("the prompt's embedding is no number; check the embedding model's weights")
     broken = np.flatnonzero(~np.isfinite(draws).all(axis=(1, 2)))
@@ -45,9 +47,7 @@ def score_candidates(draw_embeddings: np.ndarray, prompt_embedding: np.ndarray) 
     expected = draws.mean(axis=1)
     lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(prompt)
     if (lengths == 0).any():
-        raise FewgoodError(
-            "an embedding of length 0 has no cosine; check the embedding model's weights and the prompt"
-        )
+        raise FewgoodError("an embedding of length 0 has no cosine; check the embedding model's weights and the prompt")
     scores: np.ndarray = np.clip(expected @ prompt / lengths, -1.0, 1.0)
     return scores
 

@@ -72,6 +72,8 @@ class Context:
         self.store = store
         self.progress = progress
         self.stages: dict[str, dict[str, Any]] = {}
+        self._nested = 0.0
+        """Seconds that the stage in progress has spent waiting for stages inside it: they are counted there."""
 
     @cached_property
     def device(self) -> torch.device:
@@ -99,9 +101,12 @@ class Context:
             self._record(node, 0.0, cached=True)
             return found
         inputs = {name: self.ensure(child) for name, child in node.inputs.items()}
+        outer, self._nested = self._nested, 0.0
         started = time.perf_counter()
         artifact, cached = self.store.ensure(node.key, lambda folder: node.create(folder, inputs))
-        self._record(node, time.perf_counter() - started, cached=cached)
+        seconds = time.perf_counter() - started
+        self._record(node, seconds - self._nested, cached=cached)
+        self._nested = outer + seconds
         return artifact
 
     def _record(self, node: Node, seconds: float, *, cached: bool) -> None:

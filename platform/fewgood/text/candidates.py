@@ -10,7 +10,7 @@ from typing import Any
 from fewgood.text.decency import is_decent_lemma, is_decent_synset
 from fewgood.text.keyword import Entry
 
-__all__ = ["TEMPLATES", "Word", "candidate_words", "prompt_for"]
+__all__ = ["TEMPLATES", "Word", "bare_prompt", "candidate_words", "prompt_for"]
 
 TEMPLATES = (
     "a photo of a flawless {word}",
@@ -26,6 +26,10 @@ TEMPLATES = (
 _FARTHEST = 6
 _HIGHEST = 2
 _TOO_ABSTRACT = 4
+_ENOUGH = 8
+_THINGS = frozenset(
+    f"noun.{file}" for file in ("animal", "artifact", "body", "food", "object", "plant", "shape", "substance")
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,8 @@ class Word:
 
     text: str
     """As it is put into a template, modifier included."""
+    bare: str
+    """Without the modifier: WordNet's own word, by which stage 1 judges; the keyword's is the keyword."""
     synset: str | None
     """WordNet's name of the sense it was found in; None for the keyword (several senses) and for templates."""
     relation: str
@@ -42,12 +48,19 @@ class Word:
     """Steps from the keyword's sense."""
     root: str | None
     """The keyword's sense from which it was reached."""
+    thing: bool = True
+    """Whether that sense is a thing, not a person, an act, a quantity (WordNet's lexicographer file)."""
     template: str = TEMPLATES[0]
 
 
 def prompt_for(word: Word) -> str:
-    """The text that is embedded."""
+    """The prompt: the word, modifier included, in its template."""
     return word.template.replace("{word}", word.text)
+
+
+def bare_prompt(word: Word) -> str:
+    """The same without the modifier, which would make the words of all senses alike."""
+    return word.template.replace("{word}", word.bare)
 
 
 def candidate_words(entry: Entry, count: int, wordnet: Any) -> list[Word]:
@@ -55,8 +68,8 @@ def candidate_words(entry: Entry, count: int, wordnet: Any) -> list[Word]:
 
     Paper: synonyms, hypernyms and hyponyms from WordNet. Ours: all decent noun senses of kinds (not of individuals, as
     the writer Grass) are walked at once, one step further each round, and take turns within a round, so a sense with
-    many hyponyms does not crowd out the others. Hypernyms end after two steps, before words such as "artifact"; sisters
-    (other hyponyms of a hypernym) come last.
+    many hyponyms does not crowd out the others. Hypernyms end after two steps, before words such as "artifact". Sisters
+    (other hyponyms of a hypernym) are names of other things, so they only fill up to eight words.
 
     Args:
         entry: how the keyword enters WordNet.
@@ -68,7 +81,15 @@ def candidate_words(entry: Entry, count: int, wordnet: Any) -> list[Word]:
     """
     if entry.noun is None:
         return [
-            Word(text=entry.keyword, synset=None, relation="template", depth=0, root=None, template=template)
+            Word(
+                text=entry.keyword,
+                bare=entry.keyword,
+                synset=None,
+                relation="template",
+                depth=0,
+                root=None,
+                template=template,
+            )
             for template in TEMPLATES[:count]
         ]
     senses = [
@@ -76,10 +97,10 @@ def candidate_words(entry: Entry, count: int, wordnet: Any) -> list[Word]:
         for synset in wordnet.synsets(entry.noun, "n")
         if is_decent_synset(synset) and not synset.instance_hypernyms()
     ]
-    words = [Word(text=entry.keyword, synset=None, relation="keyword", depth=0, root=None)]
+    words = [Word(text=entry.keyword, bare=entry.keyword, synset=None, relation="keyword", depth=0, root=None)]
     seen = {entry.keyword.casefold()}
     for word in _rounds(senses, entry, wordnet):
-        if len(words) >= count:
+        if len(words) >= (min(count, _ENOUGH) if word.relation == "sister" else count):
             break
         if word.text.casefold() not in seen:
             seen.add(word.text.casefold())
@@ -109,8 +130,10 @@ def _walk(sense: Any) -> Iterator[tuple[Any, str, int]]:
     for depth in range(1, _FARTHEST + 1):
         down = _next(down, "hyponyms", visited)
         up = _next(up, "hypernyms", visited) if depth <= _HIGHEST else []
-        yield from ((synset, "hypernym", depth) for synset in up if synset.min_depth() > _TOO_ABSTRACT)
-        yield from ((synset, "hyponym", depth) for synset in down)
+        above = [(synset, "hypernym", depth) for synset in up if synset.min_depth() > _TOO_ABSTRACT]
+        below = [(synset, "hyponym", depth) for synset in down]
+        # In turn, so that a sense with many hyponyms still names what it is, and the other way round.
+        yield from (step for step in chain.from_iterable(zip_longest(below, above)) if step is not None)
 
 
 def _next(level: list[Any], pointer: str, visited: set[Any]) -> list[Any]:
@@ -130,13 +153,19 @@ def _sisters(sense: Any) -> Iterator[tuple[Any, str, int]]:
         yield from ((synset, "sister", 2) for synset in _next([above], "hyponyms", visited))
 
 
-def _lemmas(
-    synset: Any, relation: str, depth: int, sense: Any, entry: Entry, wordnet: Any
-) -> Iterator[Word]:
+def _lemmas(synset: Any, relation: str, depth: int, sense: Any, entry: Entry, wordnet: Any) -> Iterator[Word]:
     for lemma in synset.lemmas():
-        text = lemma.name().replace("_", " ")
-        if text.casefold() == entry.noun or not is_decent_lemma(lemma, wordnet):
+        bare = text = lemma.name().replace("_", " ")
+        if text.casefold().replace(" ", "_") == entry.noun or not is_decent_lemma(lemma, wordnet):
             continue
         if entry.modifier and not text.casefold().startswith(f"{entry.modifier} "):
             text = f"{entry.modifier} {text}"
-        yield Word(text=text, synset=synset.name(), relation=relation, depth=depth, root=sense.name())
+        yield Word(
+            text=text,
+            bare=bare,
+            synset=synset.name(),
+            relation=relation,
+            depth=depth,
+            root=sense.name(),
+            thing=sense.lexname() in _THINGS,
+        )

@@ -1,4 +1,4 @@
-"""Which WordNet senses are never embedded or shown: vulgar, obscene, slurs, disparaging, explicitly sexual."""
+"""Which WordNet senses are never embedded or shown: vulgar, obscene, slurs, disparaging, explicitly sexual, drugs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SEXUAL = frozenset(
 )
 # WordNet marks few senses with a domain; in the others the definition says it ("disparaging terms for ...").
 _DEFINITION = re.compile(
-    r"\(ethnic slur\)|\bslur on\b|\(disparaging\)|terms? of (contempt|abuse)"
+    r"\bstreet names? for\b|\(ethnic slur\)|\bslur on\b|\(disparaging\)|terms? of (contempt|abuse)"
     r"|\b(offensive|obscene|vulgar|disparaging|derogatory|insulting|insulted|contemptuous)\b[^;,]{0,24}"
     r"\b(terms?|names?|words?|expressions?|references?)\b"
 )
@@ -25,7 +25,8 @@ def is_decent_synset(synset: Any) -> bool:
     """Whether a sense may be used.
 
     Ours: not when its usage domain is a vulgarism, an obscenity, an ethnic slur or a disparagement, not when its
-    definition says so, and not when it is sexual anatomy or a sexual act.
+    definition says so, and not when it is sexual anatomy, a sexual act or a street
+    name of a drug.
     """
     domains = {domain.name() for domain in synset.usage_domains()}
     if domains & _DOMAINS or _DEFINITION.search(synset.definition()):

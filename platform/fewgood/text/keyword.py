@@ -38,11 +38,11 @@ def clean_keyword(text: str) -> str:
     if len(text) > _LONGEST:
         raise SpecError(f"--keyword has {len(text)} characters, allowed are {_LONGEST}: give the part's name")
     if any(unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") for character in text):
-        raise SpecError(f"--keyword is {ascii(text)}, allowed are characters that print: give the part's name")
+        raise SpecError(f"--keyword is {text!a}, allowed are characters that print: give the part's name")
     plain = unicodedata.normalize("NFKC", text).lower()
     words = re.sub(r"[\s_\-]+", " ", plain).strip()
     if not any(character.isalpha() for character in words):
-        raise SpecError(f"--keyword is {ascii(text)}, allowed is a word with letters, for example 'metal nut'")
+        raise SpecError(f"--keyword is {text!a}, allowed is a word with letters, for example 'metal nut'")
     if len(words) > _LONGEST:
         raise SpecError(f"--keyword has {len(words)} characters, allowed are {_LONGEST}: give the part's name")
     return words

@@ -6,7 +6,18 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-__all__ = ["SIDE", "VERSION", "Floats", "blob", "camera", "defect_pair", "polyline", "quantise", "smooth_noise", "stream"]
+__all__ = [
+    "SIDE",
+    "VERSION",
+    "Floats",
+    "blob",
+    "camera",
+    "defect_pair",
+    "polyline",
+    "quantise",
+    "smooth_noise",
+    "stream",
+]
 
 Floats = npt.NDArray[np.float64]
 

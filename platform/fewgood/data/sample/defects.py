@@ -40,7 +40,9 @@ def scratch(surface: Floats, rng: np.random.Generator, severity: Severity) -> Fl
     """A thin bent line, lighter or darker than the surface."""
     length = severity.size * rng.uniform(30.0, 60.0)
     distance = polyline(rng, SIDE, _middle(rng, 35.0), length, rng.uniform(0.0, 1.2))
-    weight = np.clip(1.2 + 0.5 * severity.size - distance, 0.0, 1.0) * min(1.0, severity.strength * rng.uniform(0.5, 0.75))
+    weight = np.clip(1.2 + 0.5 * severity.size - distance, 0.0, 1.0) * min(
+        1.0, severity.strength * rng.uniform(0.5, 0.75)
+    )
     return _blend(surface, 0.95 if rng.random() < 0.6 else 0.04, weight)
 
 

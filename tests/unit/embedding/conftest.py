@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from fewgood.embedding import Embedder, load_embedder
+from fewgood.specs import EmbeddingSpec
+
+
+@pytest.fixture(scope="session")
+def built_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    given = os.environ.get("FEWGOOD_TEST_HOME")
+    return Path(given) if given else tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session")
+def embedder(built_home: Path) -> Embedder:
+    return load_embedder(EmbeddingSpec(), home=built_home, device=torch.device("cpu"))

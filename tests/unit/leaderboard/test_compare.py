@@ -1,0 +1,220 @@
+"""Reading the ledger, pairing runs, choosing configurations, and the comparison document."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fewgood.leaderboard import compare_document, leaderboard, read_runs
+from fewgood.leaderboard.runs import configurations
+from fewgood.leaderboard.statistics import choose, difference, estimate, partner
+
+
+def entry(document, arm, against):
+    return next(item for item in document["differences"] if (item["arm"], item["against"]) == (arm, against))
+
+
+def test_document_of_one_cell(make_cell):
+    rows = make_cell()
+    document = compare_document(rows)
+    assert list(document["arms"]) == ["none", "augment", "generate"]
+    for arm, metrics in document["arms"].items():
+        values = [row["image_auroc"] for row in rows if row["arm"] == arm]
+        assert metrics["image_auroc"]["values"] == values
+        assert metrics["image_auroc"]["mean"] == pytest.approx(math.fsum(values) / 3)
+        assert metrics["image_auroc"]["resampled"] == "seeds and test images"
+        assert metrics["pixel_auroc"]["resampled"] == "seeds"
+    pairs = [(item["arm"], item["against"]) for item in document["differences"]]
+    assert pairs == [("augment", "none"), ("generate", "none"), ("generate", "augment")]
+    gain = entry(document, "generate", "none")["image_auroc"]
+    assert gain["low"] > 0
+    assert gain["mean"] == pytest.approx(
+        document["arms"]["generate"]["image_auroc"]["mean"] - document["arms"]["none"]["image_auroc"]["mean"]
+    )
+    json.dumps(document, allow_nan=False)
+
+
+def test_one_seed_has_a_mean_a_note_and_no_interval(make_cell):
+    document = compare_document(make_cell(seeds=1))
+    value = document["arms"]["generate"]["image_auroc"]
+    assert (value["low"], value["high"], value["note"]) == (None, None, "no interval: one seed only")
+    gain = entry(document, "generate", "none")
+    assert gain["image_auroc"]["low"] is None
+    assert 0 <= gain["delong"]["p"] <= 1
+    assert any("one seed only" in note for note in document["notes"])
+
+
+def test_several_cells_are_pooled_and_kept_apart_by_kind(make_cell):
+    rows = make_cell("bolt") + make_cell("tile", kind="texture", lift=0.1)
+    document = compare_document(rows)
+    cells = [entry(cell, "generate", "none")["image_auroc"]["mean"] for cell in document["cells"]]
+    pooled = entry(document, "generate", "none")
+    assert pooled["image_auroc"]["mean"] == pytest.approx(sum(cells) / 2)
+    assert pooled["image_auroc"]["over"] == ["mvtec_ad/bolt", "mvtec_ad/tile"]
+    assert pooled["image_auroc"]["low"] <= pooled["image_auroc"]["mean"] <= pooled["image_auroc"]["high"]
+    assert pooled["cells"]["wins"] + pooled["cells"]["ties"] + pooled["cells"]["losses"] == 2
+    assert sorted(document["kinds"]) == ["object", "texture"]
+
+
+def test_wilcoxon_appears_from_six_cells_on(make_cell):
+    rows = [row for index in range(6) for row in make_cell(f"part{index}", seeds=2, lift=0.5 + index / 10)]
+    gain = entry(compare_document(rows), "generate", "none")["cells"]
+    assert gain["wilcoxon_p"] == pytest.approx(2 / 2**6)
+    assert gain["wilcoxon_p_holm"] == pytest.approx(3 * 2 / 2**6)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"backbone_digest": "other"},
+        {"image_size": 320},
+        {"select_on": "test"},
+        {"shots": "4"},
+        {"spec_json": json.dumps({"baseline": {"name": "patchcore", "options": {"coreset": 0.5}}})},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_runs_that_must_not_be_ranked_together_are_not(make_cell, change):
+    rows = make_cell()
+    others = [{**row, **change, "run_id": row["run_id"] + "x"} for row in make_cell() if row["arm"] == "generate"]
+    document = compare_document([row for row in rows if row["arm"] != "generate"] + others)
+    assert document["arms"] == {}
+    assert len(document["rankings"]) == 2
+    assert all(item["arm"] != "generate" for ranking in document["rankings"] for item in ranking["differences"])
+    assert len({row.ranking for row in leaderboard(rows + others)}) == 2
+
+
+def test_unpaired_seeds_are_dropped_and_counted(make_cell):
+    rows = [row for row in make_cell(seeds=4) if (row["arm"], row["seed"]) != ("none", 2)]
+    for row in rows:
+        if (row["arm"], row["seed"]) == ("generate", 3):
+            row["support_digest"] = "another"
+    gain = entry(compare_document(rows), "generate", "none")
+    assert gain["image_auroc"]["over"] == ["0", "1"]
+    assert gain["unpaired"] == 2
+
+
+def test_full_is_paired_although_its_support_differs(make_row):
+    rows = [make_row("none", seed) for seed in (0, 1)]
+    rows += [make_row("full", seed, lift=1.0, support_digest="all") for seed in (0, 1)]
+    assert entry(compare_document(rows), "full", "none")["image_auroc"]["over"] == ["0", "1"]
+
+
+def test_scores_that_contradict_the_recorded_value_are_not_resampled(make_cell):
+    rows = [{**row, "image_auroc": 0.5} for row in make_cell()]
+    assert compare_document(rows)["arms"]["none"]["image_auroc"]["resampled"] == "seeds"
+
+
+def test_the_paired_interval_is_narrower_than_the_two_arms(make_cell):
+    document = compare_document(make_cell(seeds=5))
+    width = {arm: value["image_auroc"]["high"] - value["image_auroc"]["low"] for arm, value in document["arms"].items()}
+    gain = entry(document, "augment", "none")["image_auroc"]
+    assert gain["high"] - gain["low"] < min(width["none"], width["augment"])
+
+
+def test_duplicates_ok_beats_failed_and_the_latest_wins(make_row):
+    late = make_row(image_auroc=0.9, test_scores=None, started_utc="2025-02-01T00:00:00Z")
+    failed = make_row(status="failed", error="boom", started_utc="2025-03-01T00:00:00Z")
+    again = make_row(image_auroc=0.8, test_scores=None, run_id="again", started_utc="2025-01-15T00:00:00Z")
+    runs = read_runs([make_row(), failed, late, again])
+    assert [(run.ok, run.metrics["image_auroc"]) for run in runs] == [(True, 0.9)]
+
+
+def test_a_failed_run_without_a_backbone_joins_its_ranking(make_cell, make_row):
+    failed = make_row(
+        "generate", 3, count=16, status="failed", error="boom", backbone=None, backbone_digest=None, image_size=None
+    )
+    rows = leaderboard([*make_cell(), failed])
+    assert len({row.ranking for row in rows}) == 1
+    line = next(row for row in rows if row.arm == "generate")
+    assert (line.seeds, line.failed, line.missing_seeds) == (3, 1, "")
+    assert next(row for row in rows if row.arm == "none").missing_seeds == "3"
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.randoms(use_true_random=False), st.integers(0, 8))
+def test_order_and_duplicates_change_nothing(random, index):
+    rows = ROWS[:]
+    expected = compare_document(rows)
+    rows.append(dict(rows[index]))
+    random.shuffle(rows)
+    assert compare_document(rows) == expected
+    assert leaderboard(rows) == leaderboard(ROWS)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=5))
+def test_every_interval_contains_its_estimate(values):
+    template = ROWS[0]
+    rows = []
+    for seed, (one, other) in enumerate(values):
+        for arm, value in (("none", one), ("generate", other)):
+            rows.append(
+                {
+                    **template,
+                    "arm": arm,
+                    "seed": seed,
+                    "run_id": f"{arm}{seed}",
+                    "config_hash": arm,
+                    "support_digest": str(seed),
+                }
+                | {"image_auroc": value, "pixel_auroc": value}
+            )
+    document = compare_document(rows)
+    found = [*document["arms"].values(), *document["differences"]]
+    for metrics in found:
+        for name in ("image_auroc", "pixel_auroc"):
+            value = metrics[name]
+            assert value["low"] <= value["mean"] <= value["high"]
+
+
+def test_the_proxy_chooses_and_the_partner_has_the_same_size(make_row):
+    rows = []
+    for seed in (0, 1):
+        rows += [make_row("augment", seed, count=count) for count in (4, 8)]
+        rows.append(make_row("generate", seed, count=4, lift=2.0, proxy_score=0.6))
+        rows.append(make_row("generate", seed, count=8, lift=0.1, proxy_score=0.9))
+    found = configurations(read_runs(rows))
+    chosen, remark = choose([item for item in found if item.arm == "generate"], "proxy")
+    assert chosen.count == 8
+    assert "highest proxy score" in remark
+    optimist, warning = choose([item for item in found if item.arm == "generate"], "test")
+    assert optimist.count == 4
+    assert "too good by that choice" in warning
+    control, remark = partner(chosen, [item for item in found if item.arm == "augment"], "proxy")
+    assert (control.count, remark) == (8, None)
+
+
+def test_group_metrics_of_loco_are_reported_apart(make_cell):
+    groups = json.dumps({"logical": {"image_auroc": 0.6}, "structural": {"image_auroc": 0.8}})
+    rows = make_cell(group_metrics_json=groups)
+    assert compare_document(rows)["arms"]["none"]["logical.image_auroc"]["mean"] == pytest.approx(0.6)
+    assert leaderboard(rows)[0].structural_auroc == pytest.approx(0.8)
+
+
+def test_old_schema_nan_and_nothing():
+    document = compare_document(
+        [{"run_id": "a", "status": "ok", "arm": "none", "image_auroc": float("nan"), "spec_json": "{"}]
+    )
+    assert document["arms"]["none"].keys() == {"about"}
+    assert compare_document([])["notes"] == ["no runs"]
+
+
+def test_missing_metric_says_so(make_row):
+    runs = read_runs([make_row(image_auroc=None)])
+    assert estimate(runs, "image_auroc").note == "no finished run has image_auroc"
+    assert difference(runs, [], "image_auroc").mean is None
+
+
+def _rows():
+    from pathlib import Path
+    from runpy import run_path
+
+    return run_path(str(Path(__file__).parent / "conftest.py"))["build_cell"]()
+
+
+ROWS = _rows()
