@@ -23,8 +23,8 @@ CPU = torch.device("cpu")
 DATA = Path(os.environ.get("FEWGOOD_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 QUICK = {
     "patchcore": {"image_size": 128},
-    "cflow": {"image_size": 128, "steps": 150, "coupling_blocks": 4},
-    "reverse_distillation": {"image_size": 128, "steps": 25, "batch_size": 4},
+    "cflow": {"image_size": 64, "steps": 120, "coupling_blocks": 4},
+    "reverse_distillation": {"image_size": 64, "steps": 80},
     "efficient_ad": {"width": 0.125, "teacher_out_channels": 32, "steps": 12, "teacher_steps": 15},
 }
 """Options that make a baseline quick enough for a test; a newly registered one needs none if it is quick already."""
@@ -194,7 +194,9 @@ def test_patchcore_equals_anomalib_s_engine(tmp_path, monkeypatch, home, images,
     expected = _anomalib_scores(root, tmp_path / "out", monkeypatch, ratio=ratio, size=128, seed=3)
     spec = baseline_spec("patchcore", {"image_size": 128, "coreset_sampling_ratio": ratio})
     found = detect(spec, train, [*test[0], *test[1]], seed=3, home=home, device=CPU).image_scores
-    names = [f"test/good/{i:03}.png" for i in range(len(test[0]))] + [f"test/defect/{i:03}.png" for i in range(len(test[1]))]
+    names = [f"test/good/{i:03}.png" for i in range(len(test[0]))] + [
+        f"test/defect/{i:03}.png" for i in range(len(test[1]))
+    ]
     theirs = np.array([expected[name] for name in names])
     assert found == pytest.approx(theirs, rel=1e-4)
     defect = np.array(["defect" in name for name in names])

@@ -44,7 +44,8 @@ def layers_by_stride(backbone: str) -> Mapping[int, str]:
         network = timm.create_model(backbone, pretrained=False, features_only=True)
     except (RuntimeError, AttributeError, TypeError, ValueError) as error:
         raise SpecError(
-            f"baseline.backbone {backbone} gives no feature maps in timm ({_one_line(error)}); use {LITE0} or a convolutional network"
+            f"baseline.backbone {backbone} gives no feature maps in timm ({_one_line(error)}); "
+            f"use {LITE0} or a convolutional network"
         ) from error
     return {int(info["reduction"]): str(info["module"]) for info in network.feature_info.get_dicts()}
 
@@ -71,7 +72,9 @@ def load_weights(extractor: Any, backbone: str) -> str:
     wanted = network.state_dict()
     missing = [name for name in wanted if name not in weights and not name.endswith("num_batches_tracked")]
     if missing:
-        raise AssetError(f"the weights of {backbone} lack {missing[0]} and {len(missing) - 1} more; clear timm's cache and retry")
+        raise AssetError(
+            f"the weights of {backbone} lack {missing[0]} and {len(missing) - 1} more; clear timm's cache and retry"
+        )
     network.load_state_dict({name: weights[name] for name in wanted if name in weights}, strict=False)
     extractor.eval()
     for parameter in extractor.parameters():
@@ -101,4 +104,6 @@ def _one_line(error: Exception) -> str:
 def expect_layers(extractor: Any, layers: Sequence[str]) -> None:
     """Refuse an extractor that silently dropped a layer, as anomalib's does for names that it does not find."""
     if list(extractor.layers) != list(layers):
-        raise SpecError(f"baseline.layers is {', '.join(layers)}, but the backbone only has {', '.join(extractor.layers)}")
+        raise SpecError(
+            f"baseline.layers is {', '.join(layers)}, but the backbone only has {', '.join(extractor.layers)}"
+        )

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from fewgood.baselines.anomalib_parts import CflowModel, get_logp, positional_encoding_2d
 from fewgood.baselines.backbone import expect_layers, load_weights
@@ -74,7 +74,9 @@ class CFlow:
                 for layer, (rows, conditions) in enumerate(groups[index]):
                     total += self._train_layer(layer, rows, conditions, optimizer)
             if not np.isfinite(total):
-                raise BaselineError(f"cflow's loss is {total} in epoch {epoch + 1}; lower baseline.lr ({self.options.lr})")
+                raise BaselineError(
+                    f"cflow's loss is {total} in epoch {epoch + 1}; lower baseline.lr ({self.options.lr})"
+                )
             self.context.progress("baseline fit", epoch + 1, epochs, f"loss {total / per_epoch:.3f}")
         self.provenance |= {"epochs": epochs, "steps": epochs * per_epoch, "loss": total / per_epoch}
 

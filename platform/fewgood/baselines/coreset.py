@@ -9,6 +9,7 @@ from fewgood.baselines.anomalib_parts import KCenterGreedy
 __all__ = ["k_center_greedy"]
 
 
+@torch.no_grad()  # a worker thread starts with gradients on: the distances would then keep every step's graph
 def k_center_greedy(embedding: torch.Tensor, count: int) -> torch.Tensor:
     """Pick patches so that the farthest patch is as close as possible to a picked one.
 

@@ -108,7 +108,9 @@ def detect(
     _check_images("training", train)
     _check_images("test", test)
     if len(train) == 0:
-        raise BaselineError(f"{spec.name} got 0 training images, allowed is 1 or more; add good images to the training set")
+        raise BaselineError(
+            f"{spec.name} got 0 training images, allowed is 1 or more; add good images to the training set"
+        )
     spec = baseline_spec(spec.name, spec.option_dict())
     entry = BASELINES[spec.name]
     options = entry.options(**spec.option_dict())

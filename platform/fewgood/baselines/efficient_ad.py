@@ -6,7 +6,7 @@ Student, autoencoder, losses and maps are anomalib's `EfficientAdModel`; the loo
 
 Ours, because the published parts need downloads and a GPU: the teacher is distilled from Lite0
 (`fewgood.baselines.pdn_teacher`), crops of texture photographs take the place of ImageNette, the PDN's hidden channels
-are a quarter, and 120 steps at lr 1e-3 take the place of 70,000 at 1e-4 (`width=1`, `teacher_out_channels=384`,
+are a quarter, its output has 64 channels, and 150 steps at lr 1e-3 take the place of 70,000 at 1e-4 (`width=1`, `teacher_out_channels=384`,
 `steps=70000` and `lr=1e-4` are the published values). Quantiles of the maps come from the training images, since a
 support set of one has none to spare for validation.
 """
@@ -79,7 +79,9 @@ class EfficientAd:
             other = texture_crops(1, options.image_size, penalty).to(device)
             loss: torch.Tensor = sum(model(batch=batch, batch_imagenet=other))
             if not torch.isfinite(loss):
-                raise BaselineError(f"efficient_ad's loss is {float(loss)} in step {step + 1}; lower baseline.lr ({options.lr})")
+                raise BaselineError(
+                    f"efficient_ad's loss is {float(loss)} in step {step + 1}; lower baseline.lr ({options.lr})"
+                )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -136,7 +136,9 @@ def _as_str(raw: Any) -> str:
 
 
 def _as_names(raw: Any) -> tuple[str, ...]:
-    parts = raw.strip("[]() ").split(",") if isinstance(raw, str) else list(raw) if isinstance(raw, list | tuple) else []
+    parts = (
+        raw.strip("[]() ").split(",") if isinstance(raw, str) else list(raw) if isinstance(raw, list | tuple) else []
+    )
     names = tuple(str(part).strip().strip("'\"") for part in parts)
     if not names or not all(names):
         raise ValueError(raw)

@@ -43,6 +43,7 @@ class PatchCore:
             "layers": list(options.layers),
         }
 
+    @torch.no_grad()
     def fit(self, train: Sequence[np.ndarray]) -> None:
         """Embed the training images and keep a coreset of their patches."""
         patches = []

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from safetensors.torch import load, save
 from torch import nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as transforms
 
 from fewgood.baselines.anomalib_parts import (
@@ -51,7 +51,7 @@ _BORDER = 4
 
 
 def build_pdn(model_size: str, out_channels: int, width: float) -> nn.Module:
-    """anomalib's patch description network with its hidden channels scaled.
+    """Anomalib's patch description network with its hidden channels scaled.
 
     Args:
         model_size: "small" or "medium".
@@ -76,7 +76,14 @@ def build_pdn(model_size: str, out_channels: int, width: float) -> nn.Module:
 
 
 def pdn_teacher(
-    home: Path, *, model_size: str, out_channels: int, width: float, steps: int, device: torch.device, progress: Progress
+    home: Path,
+    *,
+    model_size: str,
+    out_channels: int,
+    width: float,
+    steps: int,
+    device: torch.device,
+    progress: Progress,
 ) -> tuple[nn.Module, str]:
     """The distilled teacher, built on first use and kept in `home/models/efficient_ad/`.
 

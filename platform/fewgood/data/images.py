@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
+import threading
 import warnings
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -100,15 +103,10 @@ def decode(path: Path, *, mask: bool = False) -> tuple[npt.NDArray[np.uint8], bo
     Raises:
         ImageError: As `read_image`.
     """
-    before = ImageFile.LOAD_TRUNCATED_IMAGES
-    # Another library may have asked Pillow to fill missing rows with grey; a half image must not enter a result.
-    ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # line-scan images are large
-            with Image.open(path) as image:
-                image.load()
-                return _to_rgb(path, image, mask=mask), image.format in _LOSSY
+        with _strict_pillow(), Image.open(path) as image:
+            image.load()
+            return _to_rgb(path, image, mask=mask), image.format in _LOSSY
     except ImageError:
         raise
     except FileNotFoundError as error:
@@ -121,8 +119,39 @@ def decode(path: Path, *, mask: bool = False) -> tuple[npt.NDArray[np.uint8], bo
         raise ImageError(
             f"{path} cannot be read as an image ({_reason(path, error)}): replace it with an intact file or remove it"
         ) from error
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+class _StrictPillow:
+    """Pillow's process-wide switches set for strict reading, as long as any thread is inside."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._undo = contextlib.ExitStack()
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if self._inside == 0:
+                self._enter()
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if self._inside == 0:
+                    self._undo.close()
+
+    def _enter(self) -> None:
+        # Another library may have asked Pillow to fill missing rows with grey; a half image must not enter a result.
+        self._undo.callback(setattr, ImageFile, "LOAD_TRUNCATED_IMAGES", ImageFile.LOAD_TRUNCATED_IMAGES)
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
+        self._undo.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # line-scan images are large
+
+
+_strict_pillow = _StrictPillow()
 
 
 def _to_rgb(path: Path, image: Image.Image, *, mask: bool) -> npt.NDArray[np.uint8]:

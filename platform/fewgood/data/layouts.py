@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -144,9 +145,12 @@ def _from_frame(folder: Path, dataset: str, read: Callable[[], Any]) -> Listing:
     import pandas as pd
 
     try:
-        # anomalib 2.7 puts lists into a column of text (MVTec LOCO AD), which pandas 3 allows for plain objects only.
-        with pd.option_context("future.infer_string", False):
-            frame = read()
+        # anomalib 2.7 puts lists into a column of text (MVTec LOCO AD), which pandas 3 takes only with this old switch.
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*future.infer_string", category=DeprecationWarning)
+            warnings.filterwarnings("ignore", message=".*future.infer_string", category=FutureWarning)
+            with pd.option_context("future.infer_string", False):
+                frame = read()
     except Exception as error:  # anomalib, pandas and the file system each raise their own
         hidden = sum(1 for path in folder.rglob(".*") if path.suffix.lower() in EXTENSIONS)
         cause = " ".join(str(error).split())

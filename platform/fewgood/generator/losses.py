@@ -63,4 +63,5 @@ def adaptive_weight(
     """
     gradient = mean(torch.autograd.grad(reconstruction, last_layer, retain_graph=True)[0])
     opposed = mean(torch.autograd.grad(adversarial, last_layer, retain_graph=True)[0])
-    return (gradient.norm() / (opposed.norm() + 1e-4)).clamp(0.0, _MAX_ADAPTIVE).detach()
+    weight: Tensor = (gradient.norm() / (opposed.norm() + 1e-4)).clamp(0.0, _MAX_ADAPTIVE).detach()
+    return weight

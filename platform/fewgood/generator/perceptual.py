@@ -89,4 +89,5 @@ class _FirstStages(nn.Module):
 
 
 def _unit(features: Tensor) -> Tensor:
-    return features / (features.norm(dim=1, keepdim=True) + 1e-6)
+    unit: Tensor = features / (features.norm(dim=1, keepdim=True) + 1e-6)
+    return unit

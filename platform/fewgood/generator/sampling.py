@@ -103,8 +103,14 @@ def _draws(generator: Generator, base: np.ndarray, index: int, sampling: Samplin
     network = generator.network
     mu, logvar = _encode(network, base, generator.device)
     mean_entries, _, mean_codes = network.quantise(mu)
-    mean_image: Tensor | None = None
+    decoded_mean: list[Tensor] = []  # computed when first needed, at most once
     results = []
+
+    def mean_image() -> Tensor:
+        if not decoded_mean:
+            decoded_mean.append(_decode(network, mean_entries, base.shape))
+        return decoded_mean[0]
+
     for draw in range(sampling.latent_samples):
         noise = None if logvar is None else _noise(mu.shape, seed, index, draw).to(generator.device)
         entries, _, codes = network.quantise(network.perturb(mu, logvar, noise, sampling.scale))
@@ -112,13 +118,9 @@ def _draws(generator: Generator, base: np.ndarray, index: int, sampling: Samplin
         if sampling.mode == "residual" and unchanged:  # the residual is zero: nothing to decode
             results.append(base.copy())
             continue
-        if mean_image is None and (sampling.mode == "residual" or unchanged):
-            mean_image = _decode(network, mean_entries, base.shape)
-        if sampling.mode == "decode":
-            image = mean_image if unchanged else _decode(network, entries, base.shape)
-        else:
-            image = torch.from_numpy(base).to(generator.device) / 255.0
-            image = image + _decode(network, entries, base.shape) - mean_image
+        image = mean_image() if unchanged else _decode(network, entries, base.shape)
+        if sampling.mode == "residual":
+            image = torch.from_numpy(base).to(generator.device) / 255.0 + image - mean_image()
         results.append((image.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).cpu().numpy())
     return results
 

@@ -140,11 +140,16 @@ def _next(level: list[Any], pointer: str, visited: set[Any]) -> list[Any]:
     """The decent synsets one step further, not seen before; an indecent one also ends the way through it."""
     found: list[Any] = []
     for synset in level:
-        for further in getattr(synset, pointer)():
+        for further in sorted(getattr(synset, pointer)(), key=_commonness):
             if further not in visited and is_decent_synset(further):
                 visited.add(further)
                 found.append(further)
     return found
+
+
+def _commonness(synset: Any) -> tuple[int, str]:
+    """Sorts common words first; NLTK keeps pointers in sets, whose order differs from process to process."""
+    return -sum(lemma.count() for lemma in synset.lemmas()), synset.name()
 
 
 def _sisters(sense: Any) -> Iterator[tuple[Any, str, int]]:

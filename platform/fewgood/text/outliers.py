@@ -40,9 +40,8 @@ def text_outliers(words: Sequence[Word], distances: np.ndarray) -> list[str | No
 
     - A sense is as far as the mean of its three nearest words.
     - A sense that is no thing (a prison guard, a crackpot, a unit of length) is dropped whole when a thing is nearer.
-    - A sense of a thing is foreign when it is more than s farther than the nearest sense.
-    - It may still be the right one (the seal called "washer"), so it keeps its nearest
-      word and those nearer than m; the image decides in stage 2.
+    - A sense of a thing is distant when it is more than s farther than the nearest sense. It may still be the right one
+      (the seal called "washer"), so it keeps its nearest word and those nearer than m; the image decides in stage 2.
     - Any other word is dropped beyond m + 2 s.
 
     Args:
@@ -67,14 +66,14 @@ def text_outliers(words: Sequence[Word], distances: np.ndarray) -> list[str | No
     nearest = {min(indices, key=lambda index: (distances[index], index)) for indices in members.values()}
     reasons: list[str | None] = [None]
     for index, word in enumerate(words[1:], start=1):
-        foreign = sense[word.root] > sense_limit
+        distant = sense[word.root] > sense_limit
         distance = distances[index]
         if not word.thing and sense[word.root] > nearest_thing:
             reasons.append(
                 f"foreign sense {word.root}: no thing, and at text distance {sense[word.root]:.2f} "
                 f"a thing is nearer ({nearest_thing:.2f})"
             )
-        elif foreign and distance > median and index not in nearest:
+        elif distant and distance > median and index not in nearest:
             reasons.append(f"far word of the distant sense {word.root}: {distance:.2f}, the limit is {median:.2f}")
         elif distance > median + _WORD_CUT * spread and index not in nearest:
             reasons.append(f"text distance {distance:.2f}, the limit is {median + _WORD_CUT * spread:.2f}")

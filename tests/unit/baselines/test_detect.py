@@ -52,7 +52,16 @@ def test_patchcore_separates_a_gross_defect_and_says_what_it_used(tmp_path):
     row, column = np.unravel_index(found.anomaly_maps[2].argmax(), (64, 64))
     assert 14 <= row <= 44
     assert 12 <= column <= 48
-    for key in ("backbone", "weights_digest", "layers", "image_size", "anomalib", "torch", "fit_seconds", "score_seconds"):
+    for key in (
+        "backbone",
+        "weights_digest",
+        "layers",
+        "image_size",
+        "anomalib",
+        "torch",
+        "fit_seconds",
+        "score_seconds",
+    ):
         assert key in found.provenance
 
 
@@ -144,7 +153,9 @@ def test_images_that_cannot_be_meant_are_refused(tmp_path, train, test, message)
 def test_scores_that_are_not_finite_are_an_error(tmp_path, monkeypatch):
     from fewgood.baselines.patchcore import PatchCore
 
-    monkeypatch.setattr(PatchCore, "score", lambda self, test: (np.full(len(test), np.nan), np.zeros((len(test), 2, 2))))
+    monkeypatch.setattr(
+        PatchCore, "score", lambda self, test: (np.full(len(test), np.nan), np.zeros((len(test), 2, 2)))
+    )
     with pytest.raises(BaselineError, match="not finite for 4 of 4 test images"):
         _run(GOOD, TEST, tmp_path)
 
@@ -171,7 +182,9 @@ def test_any_timm_backbone_runs(tmp_path, monkeypatch, name):
 
     real = timm.create_model
     # The hub cannot be reached from a test: random weights stand in for the pretrained ones.
-    monkeypatch.setattr(timm, "create_model", lambda model, pretrained=False, **options: real(model, pretrained=False, **options))
+    monkeypatch.setattr(
+        timm, "create_model", lambda model, pretrained=False, **options: real(model, pretrained=False, **options)
+    )
     few = {} if name == "patchcore" else {"steps": 2}
     found = _run(GOOD[:2], TEST[:2], tmp_path, name=name, backbone="resnet18", **few)
     assert found.provenance["backbone"] == "resnet18"

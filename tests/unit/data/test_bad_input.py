@@ -150,9 +150,9 @@ def test_grey_alpha_palette_and_bilevel(tmp_path):
     rgb[:, 4:] = (200, 30, 90)
     base = Image.fromarray(rgb)
     for mode in ("RGBA", "P"):
-        base.convert(mode).save(tmp_path / f"{mode}.png")
+        (base.quantize(3) if mode == "P" else base.convert(mode)).save(tmp_path / f"{mode}.png")
         np.testing.assert_array_equal(read_image(tmp_path / f"{mode}.png"), rgb)
-    base.convert("P").save(tmp_path / "T.png", transparency=bytes([0, 128, 255]))
+    base.quantize(3).save(tmp_path / "T.png", transparency=bytes([0, 128, 255]))
     np.testing.assert_array_equal(read_image(tmp_path / "T.png"), rgb)
     grey = np.array(base.convert("L"))
     for mode in ("L", "LA"):

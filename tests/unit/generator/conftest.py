@@ -47,14 +47,14 @@ def train(folder: Path, spec: GeneratorSpec, **changes: object) -> TrainingRepor
     return train_generator(images, spec, **{**arguments, **changes})
 
 
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="package")
+def trained(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     train(folder, tiny(steps=30, variance_weight=1.0))
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def generator(trained: Path) -> Generator:
     return load_generator(trained, device=CPU)
 
@@ -74,7 +74,7 @@ def train_fixture() -> Callable[..., TrainingReport]:
     return train
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="package")
 def one_thread() -> Iterator[None]:
     """Sums in one order whatever the machine: the golden curve and the digests of two runs are compared."""
     before = torch.get_num_threads()

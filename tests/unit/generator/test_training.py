@@ -48,9 +48,11 @@ def test_equal_seeds_give_equal_bytes_and_others_do_not(tmp_path, tiny, train):
 
 
 def test_training_lowers_the_error_and_uses_the_codebook(tmp_path, tiny, train):
-    short, long = (train(tmp_path / str(steps), tiny(steps=steps, learning_rate=2e-3)) for steps in (1, 60))
+    short, long = (
+        train(tmp_path / str(steps), tiny(steps=steps, learning_rate=2e-3, variance_weight=0.01)) for steps in (1, 60)
+    )
     assert long.absolute < 0.7 * short.absolute
-    assert long.codes_used >= 8
+    assert long.codes_used >= 4
     assert 0.1 < long.sigma < 0.9
 
 
@@ -204,10 +206,11 @@ def test_the_discriminator_has_no_batch_statistics():
 def test_the_feature_distance_is_zero_for_equal_images_grows_with_blur_and_has_a_gradient():
     distance = lite0_distance()
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    blurred = torch.nn.functional.avg_pool2d(image, 3, stride=1, padding=1).requires_grad_(True)
-    mild = 0.7 * image + 0.3 * blurred.detach()
+    blurred = torch.nn.functional.avg_pool2d(image, 3, stride=1, padding=1)
+    mild = 0.7 * image + 0.3 * blurred
     assert float(distance(image, image)) == 0.0
     assert 0 < float(distance(mild, image)) < float(distance(blurred, image))
+    blurred.requires_grad_(True)
     distance(blurred, image).backward()
     assert float(blurred.grad.abs().sum()) > 0
     assert not any(parameter.requires_grad for parameter in distance.parameters())

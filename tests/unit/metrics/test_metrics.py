@@ -33,7 +33,7 @@ def _blobs(seed, count=12, size=48):
     masks = [np.zeros((size, size), bool) for _ in range(count)]
     for mask in masks[: count // 2]:
         for _ in range(rng.integers(1, 4)):
-            top, left, side = rng.integers(0, size - 12, 2).tolist() + [int(rng.integers(2, 12))]
+            top, left, side = (*rng.integers(0, size - 12, 2).tolist(), int(rng.integers(2, 12)))
             mask[top : top + side, left : left + side] = True
     maps = np.stack(masks) * rng.random() + rng.random((count, size, size))
     return masks, np.round(maps, 2).astype(np.float32)  # rounding makes ties
@@ -61,7 +61,12 @@ def test_masks_are_resized_as_torchvision_does():
     from fewgood.metrics.pixel import _nearest
 
     rng = np.random.default_rng(0)
-    for shape, size in [((100, 60), (37, 37)), ((250, 250), (224, 224)), ((50, 70), (96, 64)), ((1024, 900), (224, 224))]:
+    for shape, size in [
+        ((100, 60), (37, 37)),
+        ((250, 250), (224, 224)),
+        ((50, 70), (96, 64)),
+        ((1024, 900), (224, 224)),
+    ]:
         mask = rng.random(shape) > 0.5
         expected = Resize(size)(tv_tensors.Mask(torch.from_numpy(mask.astype(np.uint8))[None]))[0].numpy().astype(bool)
         assert np.array_equal(_nearest(mask, size), expected)

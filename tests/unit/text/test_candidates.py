@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from fewgood.text.candidates import TEMPLATES, candidate_words, prompt_for
@@ -93,3 +97,23 @@ def test_unknown_word_gets_every_template_and_is_never_formatted(wordnet):
     assert [prompt_for(word) for word in found] == [
         template.replace("{word}", "zz{word}yzx", 1) for template in TEMPLATES
     ]
+
+
+def test_order_is_the_same_in_another_process(wordnet, built_home):
+    """NLTK keeps pointers in sets of strings: unsorted, their order would follow the hash seed."""
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from fewgood.text.candidates import candidate_words; from fewgood.text.keyword import look_up\n"
+        "from fewgood.text.wordnet import load_wordnet\n"
+        "wordnet = load_wordnet(Path(sys.argv[1]))\n"
+        "for word in candidate_words(look_up('grass', wordnet), 200, wordnet): print(word.text)\n"
+    )
+    environment = {
+        **os.environ,
+        "PYTHONHASHSEED": "7",
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+    other = subprocess.run(
+        [sys.executable, "-c", script, str(built_home)], env=environment, capture_output=True, text=True, check=True
+    )
+    assert other.stdout.splitlines() == [word.text for word in words("grass", wordnet, 200)]

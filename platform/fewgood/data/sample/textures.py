@@ -68,8 +68,8 @@ TEXTURES: dict[str, Texture] = {
         mirror=False,
     ),
     "grass": Texture(
-        train=(0, 0, 512, 272),
-        test=(0, 272, 512, 512),
+        train=(0, 0, 272, 512),
+        test=(272, 0, 512, 512),
         tint=(0.88, 1.08, 0.62),
         tint_spread=0.03,
         crop=(108, 176),
