@@ -133,7 +133,7 @@ class GeneratorSpec:
     """Decay of the exponential moving average of the weights that are kept; 0 keeps the last weights."""
     variance: bool = True
     """Encode a distribution (mu, logvar); False is a plain VQGAN exactly, the ablation."""
-    variance_weight: float = 0.3
+    variance_weight: float = 0.6
     """Weight of the KL term; 0 or more."""
     perceptual_weight: float = 1.0
     """Weight of the feature distance."""

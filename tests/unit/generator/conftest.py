@@ -36,6 +36,7 @@ def tiny(**changes: object) -> GeneratorSpec:
         "channel_multipliers": (1, 1, 1),
         "latent_channels": 4,
         "codebook_size": 16,
+        "variance_weight": 0.3,
     }
     return GeneratorSpec(**{**values, **changes})
 
