@@ -93,11 +93,13 @@ def run_sweep(study: Study, space: Space, home: Home, *, address: str | None, li
     """
     folder = _claim(study, space, home)
     log = EventLog(folder / "events.jsonl")
-    left = [max(study.trials - len(outcome.trials), 0) for outcome in _outcomes(study, log.path)]
+    known = _outcomes(study, log.path)
+    left = [max(study.trials - len(outcome.trials), 0) for outcome in known]
     if sum(left):
         log.skip_to_end()
         log.write("sweep_started", study=study.name, cells=[cell.label for cell in study.cells], trials_left=left)
-        _tune(study, space, home, log, left, address=address, listener=listener)
+        seen = [[trial["settings"] for trial in outcome.trials] for outcome in known]
+        _tune(study, space, home, log, left, seen, address=address, listener=listener)
         log.write("sweep_finished", study=study.name)
     return SweepOutcome(study, folder, _outcomes(study, log.path))
 
@@ -108,6 +110,7 @@ def _tune(
     home: Home,
     log: EventLog,
     left: list[int],
+    seen: list[list[dict[str, Any]]],
     *,
     address: str | None,
     listener: Listener,
@@ -124,6 +127,7 @@ def _tune(
             [cell.label for cell in study.cells],
             space,
             trials=left,
+            seen=seen,
             seed=study.search_seed,
             storage=log.path.with_name("optuna.journal"),
         )

@@ -73,7 +73,7 @@ def polyline(rng: np.random.Generator, side: int, centre: tuple[float, float], l
     distance = np.full((side, side), np.inf)
     for row, column in path:
         np.minimum(distance, (y - row) ** 2 + (x - column) ** 2, out=distance)
-    return np.sqrt(distance)
+    return np.asarray(np.sqrt(distance))
 
 
 def camera(radiance: Floats, optics: np.random.Generator, *, blur: tuple[float, float], noise: float) -> Floats:

@@ -27,7 +27,7 @@ TRAIN_GOOD, TEST_GOOD, TEST_DEFECTIVE = 40, 20, 6
 
 _SEVERITY: dict[str, Severity] = {
     "brick": Severity(size=0.95, strength=0.8, foreign="gravel"),
-    "grass": Severity(size=1.45, strength=1.6, foreign="brick"),
+    "grass": Severity(size=1.45, strength=1.5, foreign="brick"),
     "gravel": Severity(size=1.9, strength=1.6, foreign="brick"),
     "washer": Severity(size=1.4),
 }
