@@ -60,7 +60,7 @@ def export_training_set(context: Context, artifact: Artifact, out: Path) -> dict
     pictures: list[tuple[str, np.ndarray]] = []
     try:
         good.mkdir(parents=True)
-        lines = []
+        lines: list[dict[str, Any]] = []
         for number, (item, image) in enumerate(zip(context.support.items, context.support_images, strict=True)):
             name = f"support-{number:05d}.png"
             write_image(good / name, image)

@@ -281,7 +281,7 @@ class TrialSpec:
 
     def to_json(self) -> dict[str, Any]:
         """The whole spec as plain JSON, unhashed fields included."""
-        return plain(self, hashed_only=False)
+        return dict(plain(self, hashed_only=False))
 
 
 def plain(spec: Any, *, hashed_only: bool = True) -> Any:

@@ -13,8 +13,8 @@ __all__ = ["generate", "generate_random"]
 
 def generate(inputs: ArmInputs) -> TrainingSet:
     """The support images and the m candidates that the text-guided integrator ranks first (paper, section 3.4)."""
-    scores = [candidate.score for candidate in inputs.candidates]
-    if any(score is None for score in scores):
+    scores = [candidate.score for candidate in inputs.candidates if candidate.score is not None]
+    if len(scores) < len(inputs.candidates):
         raise ValueError("the arm generate needs scored candidates")
     return _chosen(inputs, "generate", select_top(scores, inputs.count))
 

@@ -75,9 +75,9 @@ def shaped_noise(spectrum: np.ndarray, size: tuple[int, int], rng: np.random.Gen
     white = np.fft.fft2(rng.standard_normal((height, width, 3)), axes=(0, 1))
     shape = spectrum[_nearest(height, _GRID)[:, None], _nearest(width, _GRID)[None, :]]
     # White noise is real, so its transform is Hermitian; a symmetric spectrum keeps it so.
-    return np.fft.ifft2(np.einsum("hwcd,hwd->hwc", shape, white), axes=(0, 1)).real
+    return np.asarray(np.fft.ifft2(np.einsum("hwcd,hwd->hwc", shape, white), axes=(0, 1)).real)
 
 
 def _nearest(length: int, grid: int) -> np.ndarray:
     """For each FFT frequency of `length` samples, the index of the nearest frequency of `grid` samples."""
-    return np.rint(np.fft.fftfreq(length) * grid).astype(int) % grid
+    return np.asarray(np.rint(np.fft.fftfreq(length) * grid).astype(int) % grid)

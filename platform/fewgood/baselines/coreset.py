@@ -32,7 +32,10 @@ def k_center_greedy(embedding: torch.Tensor, count: int) -> torch.Tensor:
     features = sampler.model.transform(embedding)
     # Every step works in these buffers. A fresh (P, D') difference per step is slow, and in a thread of glibc before 2.38
     # each aligned block that is freed is a little too small for the next: memory grew by 0.2 GB a second in Ray workers.
-    gap, distances = torch.empty_like(features), torch.empty(len(features), dtype=features.dtype, device=features.device)
+    gap, distances = (
+        torch.empty_like(features),
+        torch.empty(len(features), dtype=features.dtype, device=features.device),
+    )
     nearest = torch.full_like(distances, torch.inf)
     picks = torch.empty(count, dtype=torch.int64, device=embedding.device)
     picks[0] = torch.randint(high=len(embedding), size=(1,), device=embedding.device)

@@ -6,9 +6,9 @@ Student, autoencoder, losses and maps are anomalib's `EfficientAdModel`; the loo
 
 Ours, because the published parts need downloads and a GPU: the teacher is distilled from Lite0
 (`fewgood.baselines.pdn_teacher`), crops of texture photographs take the place of ImageNette, the PDN's hidden channels
-are a quarter, its output has 64 channels, and 150 steps at lr 1e-3 take the place of 70,000 at 1e-4 (`width=1`, `teacher_out_channels=384`,
-`steps=70000` and `lr=1e-4` are the published values). Quantiles of the maps come from the training images, since a
-support set of one has none to spare for validation.
+are a quarter, its output has 64 channels, and 150 steps at lr 1e-3 take the place of 70,000 at 1e-4 (`width=1`,
+`teacher_out_channels=384`, `steps=70000` and `lr=1e-4` are the published values).
+Quantiles of the maps come from the training images, since a support set of one has none to spare for validation.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class EfficientAd:
     @torch.no_grad()
     def _teacher_statistics(self, train: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
         """Mean and deviation of each teacher channel over the training images, (1, C, 1, 1)."""
-        count, total, squares = 0, 0.0, 0.0
+        count, total, squares = 0, torch.zeros(()), torch.zeros(())
         for _, batch in self._batches(train):
             found = self.model.teacher(batch).double()
             count += found[:, 0].numel()
@@ -120,7 +120,7 @@ class EfficientAd:
             squares = squares + (found**2).sum(dim=(0, 2, 3))
         mean = total / count
         # A channel that never changes on these images would divide by nothing.
-        std = (squares / count - mean**2).clamp_min(1e-12).sqrt()  # type: ignore[union-attr]
+        std = (squares / count - mean**2).clamp_min(1e-12).sqrt()
         return {"mean": mean.float()[None, :, None, None], "std": std.float()[None, :, None, None]}
 
     @torch.no_grad()

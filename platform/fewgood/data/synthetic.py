@@ -11,6 +11,8 @@ __all__ = ["synthetic_defect"]
 _LEAST = 0.002
 """Smallest defect, as a fraction of the image."""
 _ATTEMPTS = 16
+_STRENGTH = (0.1, 0.5)
+"""How much of the pasted content shows, as a fraction: at full strength every detector finds every defect."""
 
 Image = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -40,7 +42,7 @@ def synthetic_defect(image: Image, seed: int, index: int) -> tuple[Image, Mask]:
     for attempt in range(_ATTEMPTS):
         rng = np.random.default_rng(np.random.SeedSequence([0x5DEF, seed, index, attempt]))
         region, other = (_patch, _scar, _blend)[index % 3](image, rng)
-        weight = rng.uniform(0.6, 1.0)
+        weight = rng.uniform(*_STRENGTH)
         mixed = np.rint(np.clip(image + weight * (other - image), 0.0, 255.0)).astype(np.uint8)
         changed = np.where(region[..., None], mixed, image)
         mask = (changed != image).any(axis=2)
@@ -54,8 +56,8 @@ def synthetic_defect(image: Image, seed: int, index: int) -> tuple[Image, Mask]:
 
 
 def _patch(image: Image, rng: np.random.Generator) -> tuple[Mask, npt.NDArray[np.float64]]:
-    """A rectangle of 2 to 10 % of the image, turned by a quarter or mirrored, brightened or darkened."""
-    area, ratio = rng.uniform(0.02, 0.10), np.exp(rng.uniform(-0.9, 0.9))
+    """A rectangle of 0.3 to 3 % of the image, turned by a quarter or mirrored, brightened or darkened."""
+    area, ratio = rng.uniform(0.003, 0.03), np.exp(rng.uniform(-0.9, 0.9))
     size = np.sqrt(area * image.shape[0] * image.shape[1])
     return _copied(image, rng, size * np.sqrt(ratio), size / np.sqrt(ratio), 0.0)
 
@@ -83,13 +85,13 @@ def _copied(
 
 
 def _blend(image: Image, rng: np.random.Generator) -> tuple[Mask, npt.NDArray[np.float64]]:
-    """The highest few percent of smooth noise, filled with the image's pixels in shuffled blocks of another colour."""
+    """The highest 0.5 to 3 percent of smooth noise, filled with the image's pixels in shuffled blocks of another colour."""
     height, width = image.shape[:2]
     field = np.zeros((height, width))
     for octave in (8.0, 16.0):
         smooth = ndimage.gaussian_filter(rng.standard_normal((height, width)), min(height, width) / octave, mode="wrap")
         field += smooth / (smooth.std() * octave)
-    region = field > np.quantile(field, 1.0 - rng.uniform(0.02, 0.08))
+    region = field > np.quantile(field, 1.0 - rng.uniform(0.005, 0.03))
     turned = np.roll(image[:, ::-1], (int(rng.integers(height)), int(rng.integers(width))), axis=(0, 1))
     colour = turned[..., rng.permutation(3)] * rng.uniform(0.6, 1.4, size=3)
     return np.asarray(region), np.asarray(colour + rng.uniform(-25.0, 25.0))

@@ -8,6 +8,7 @@ choosing a configuration are never ranked together.
 from __future__ import annotations
 
 from fewgood.leaderboard.compare import compare, compare_document
+from fewgood.leaderboard.compare_text import format_compare
 from fewgood.leaderboard.formats import FORMATS, format_leaderboard
 from fewgood.leaderboard.runs import METRICS, Run, read_runs
 from fewgood.leaderboard.tables import EMPTY, LeaderboardRow, leaderboard
@@ -20,6 +21,7 @@ __all__ = [
     "Run",
     "compare",
     "compare_document",
+    "format_compare",
     "format_leaderboard",
     "leaderboard",
     "read_runs",

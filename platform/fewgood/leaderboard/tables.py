@@ -12,7 +12,7 @@ from fewgood.leaderboard.statistics import Estimate, difference, estimate, partn
 __all__ = ["EMPTY", "LeaderboardRow", "leaderboard"]
 
 EMPTY = (
-    "The ledger has no runs yet. Try `fewgood demo`, or `fewgood sweep` with a study; every finished run becomes a "
+    "The ledger has no runs yet. Try `fewgood evaluate`, or `fewgood sweep` with a study; every finished run becomes a "
     "line here."
 )
 """What every format says instead of an empty table."""

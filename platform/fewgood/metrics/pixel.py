@@ -102,4 +102,4 @@ def _nearest(mask: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """A mask at another size by nearest neighbour, with torch's rule: source = floor(target * scale)."""
     rows = (np.arange(size[0]) * (mask.shape[0] / size[0])).astype(np.int64)
     columns = (np.arange(size[1]) * (mask.shape[1] / size[1])).astype(np.int64)
-    return mask[rows[:, None], columns[None, :]]
+    return np.asarray(mask[rows[:, None], columns[None, :]])

@@ -33,7 +33,7 @@ def final_training_set(context: Context) -> Node:
     if len(rounds) == 1:
         return rounds[0]
     chosen = context.ensure(_choice_node(context, rounds)).read_json("rounds.json")["chosen"]
-    return rounds[chosen]
+    return rounds[int(chosen)]
 
 
 def round_pools(context: Context) -> list[PoolNodes]:

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from fewgood.data.augmentation import augment
 
 from fewgood.arms import ARM_BUILDERS, ArmInputs, Candidate, build_training_set
 from fewgood.arms.noise import amplitude_spectrum, shaped_noise
+from fewgood.data.augmentation import augment
 from fewgood.specs import ARMS
 
 COUNT = 6

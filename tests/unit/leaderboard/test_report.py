@@ -104,7 +104,7 @@ def test_hostile_text_is_escaped(make_cell):
 def test_an_empty_ledger_says_how_to_fill_it():
     text = render_report([], title="Nothing")
     assert Page(text).open == []
-    assert "fewgood demo" in text
+    assert "fewgood evaluate" in text
 
 
 def said(rows):
