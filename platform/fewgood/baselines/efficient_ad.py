@@ -6,9 +6,9 @@ Student, autoencoder, losses and maps are anomalib's `EfficientAdModel`; the loo
 
 Ours, because the published parts need downloads and a GPU: the teacher is distilled from Lite0
 (`fewgood.baselines.pdn_teacher`), crops of texture photographs take the place of ImageNette, the PDN's hidden channels
-are a quarter, its output has 64 channels, and 150 steps at lr 1e-3 take the place of 70,000 at 1e-4 (`width=1`,
-`teacher_out_channels=384`, `steps=70000` and `lr=1e-4` are the published values).
-Quantiles of the maps come from the training images, since a support set of one has none to spare for validation.
+are a quarter, its output has 64 channels, and 150 steps at lr 1e-3 take the place of 70,000 at 1e-4. The published
+values are `width=1`, `teacher_out_channels=384`, `steps=70000` and `lr=1e-4`. Quantiles of the maps come from the
+training images, since a support set of one has none to spare for validation.
 """
 
 from __future__ import annotations

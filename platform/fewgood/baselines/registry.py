@@ -68,7 +68,7 @@ class CflowOptions:
     """timm feature modules; with another backbone the ones at strides 8, 16 and 32 unless given."""
     image_size: int = option(224, low=64, multiple=32)
     """Side of the square that every image is resized to, pixels."""
-    steps: int = option(1000, low=1)
+    steps: int = option(500, low=1)
     """Ours: optimiser steps (one per fibre batch), rounded to whole epochs, so that every arm trains equally long."""
     lr: float = option(2e-4, above=0)
     """Adam's learning rate."""

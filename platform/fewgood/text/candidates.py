@@ -27,6 +27,8 @@ _FARTHEST = 6
 _HIGHEST = 2
 _TOO_ABSTRACT = 4
 _ENOUGH = 8
+_OTHERS_A_ROUND = 1
+"""Words a round from a sense that is no thing: enough for stage 1 to see it, too few to use up the count."""
 _THINGS = frozenset(
     f"noun.{file}" for file in ("animal", "artifact", "body", "food", "object", "plant", "shape", "substance")
 )
@@ -68,7 +70,7 @@ def candidate_words(entry: Entry, count: int, wordnet: Any) -> list[Word]:
 
     Paper: synonyms, hypernyms and hyponyms from WordNet. Ours: all decent noun senses of kinds (not of individuals, as
     the writer Grass) are walked at once, one step further each round, and take turns within a round, so a sense with
-    many hyponyms does not crowd out the others. Hypernyms end after two steps, before words such as "artifact". Sisters
+    many hyponyms does not crowd out the others; a person, an act or a quantity gives one word a round. Hypernyms end after two steps, before words such as "artifact". Sisters
     (other hyponyms of a hypernym) are names of other things, so they only fill up to eight words.
 
     Args:
@@ -118,7 +120,7 @@ def _rounds(senses: list[Any], entry: Entry, wordnet: Any) -> Iterator[Word]:
                 word
                 for synset, relation, depth in steps
                 for word in _lemmas(synset, relation, depth, sense, entry, wordnet)
-            ]
+            ][: None if sense.lexname() in _THINGS else _OTHERS_A_ROUND]
             for sense, steps in zip(senses, turn, strict=True)
         ]
         yield from (word for word in chain.from_iterable(zip_longest(*per_sense)) if word is not None)
@@ -147,9 +149,12 @@ def _next(level: list[Any], pointer: str, visited: set[Any]) -> list[Any]:
     return found
 
 
-def _commonness(synset: Any) -> tuple[int, str]:
-    """Sorts common words first; NLTK keeps pointers in sets, whose order differs from process to process."""
-    return -sum(lemma.count() for lemma in synset.lemmas()), synset.name()
+def _commonness(synset: Any) -> tuple[int, int, str]:
+    """Sorts common words first, of equals the one with more kinds below it ("edible nut" before "cembra nut").
+
+    The name comes last: NLTK keeps pointers in sets, whose order differs from process to process.
+    """
+    return -sum(lemma.count() for lemma in synset.lemmas()), -len(synset.hyponyms()), synset.name()
 
 
 def _sisters(sense: Any) -> Iterator[tuple[Any, str, int]]:
