@@ -122,14 +122,14 @@ def test_a_broken_file_is_named(break_it, pattern, fewgood, root, tmp_path):
 
 
 def test_a_failed_run_is_a_row_with_its_error(fewgood, root, tmp_path):
-    truncate(root / "part" / "test" / "hole" / "1.png")
     home = tmp_path / "home"
-    fewgood(*evaluate(root, "--set", "baseline.image_size=64"), home=home)
+    outcome = fewgood(*evaluate(root, "--set", "baseline.layers=blocks.99"), home=home)
+    assert outcome.status == 2
     from fewgood.store import Home, Ledger
 
     (row,) = Ledger(Home(home)).rows()
     assert row["status"] == "failed"
-    assert "1.png" in row["error"]
+    assert "blocks.99" in row["error"]
     assert row["image_auroc"] is None
     assert row["support_files"] == ["train/good/0.png"]
 

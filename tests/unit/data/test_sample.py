@@ -21,7 +21,7 @@ GOLDEN = {
     "gravel": (154.67, 155.39, 144.63),
     "washer": (73.08, 76.03, 78.04),
 }
-"""Mean red, green and blue of train/good/000.png: a change of the drawing has to raise `canvas.VERSION`."""
+"""Mean red, green and blue of each category's training view 0: a change of the drawing has to raise `canvas.VERSION`."""
 
 
 @pytest.fixture(scope="module")
