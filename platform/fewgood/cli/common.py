@@ -93,6 +93,8 @@ def begin(home: Path | None, *, json_output: bool = False, prepare: bool = True)
     logging.captureWarnings(True)
     if level not in ("DEBUG", "INFO"):
         warnings.simplefilter("ignore")
+        # open_clip says through the root logger that a model starts without weights, before it loads the ones it was given.
+        logging.getLogger().addFilter(lambda record: "No pretrained weights loaded" not in record.getMessage())
         for noisy in (
             "py.warnings",
             "anomalib",

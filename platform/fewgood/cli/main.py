@@ -8,8 +8,8 @@ import sys
 import traceback
 from datetime import UTC, datetime
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 import fewgood
 from fewgood.cli import compare, doctor, evaluate, generate, leaderboard, prompts, sweep
@@ -53,16 +53,15 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        # Without standalone mode Click hands its own errors to us, and a `typer.Exit` comes back as its status.
+        # Without standalone mode Typer hands its own errors to us, and a `typer.Exit` comes back as its status.
         status = app(standalone_mode=False)
     except FewgoodError as error:
         return _refuse(error)
-    except click.UsageError as error:
-        context = error.ctx.command_path if error.ctx else "fewgood"
-        return _refuse(FewgoodError(f"{error.format_message()} (see `{context} --help`)"))
-    except click.ClickException as error:
-        return _refuse(FewgoodError(error.format_message()))
-    except (KeyboardInterrupt, click.Abort):
+    except TyperException as error:
+        context = getattr(getattr(error, "ctx", None), "command_path", "fewgood")
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        return _refuse(FewgoodError(f"{message} (see `{context} --help`)"))
+    except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("fewgood: interrupted; what was finished is kept, the same command carries on\n")
         return 130
     except BrokenPipeError:

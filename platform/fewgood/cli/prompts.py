@@ -34,8 +34,9 @@ def register(app: typer.Typer) -> None:
         """Print the ranked candidates, both stages' scores, and why each dropped one was dropped."""
         where = begin(home, json_output=json_output)
         from fewgood.specs import EmbeddingSpec, PromptSpec
+        from fewgood.text import clean_keyword
 
-        spec = PromptSpec(count=count, keyword=word)
+        spec = PromptSpec(count=count, keyword=clean_keyword(word))
         from fewgood.data import image_files, read_image
 
         files = image_files(images)
