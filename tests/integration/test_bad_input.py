@@ -66,7 +66,10 @@ CASES = {
     "compare seeds": (lambda r: ["compare", "--root", str(r), "--category", "part", "--seeds", "0,x"], r"--seeds.*'x'"),
     "prompts without images": (lambda r: ["prompts", "nut", "--images", str(r / "empty")], r"no image"),
     "prompts of a missing folder": (lambda r: ["prompts", "nut", "--images", str(r / "gone")], r"gone"),
-    "prompts of no word": (lambda r: ["prompts", " ", "--images", str(r / "bare" / "train" / "good")], r"--keyword is ' '"),
+    "prompts of no word": (
+        lambda r: ["prompts", " ", "--images", str(r / "bare" / "train" / "good")],
+        r"--keyword is ' '",
+    ),
     "leaderboard format": (lambda r: ["leaderboard", "--format", "pdf"], r"--format is 'pdf'.*latex"),
     "leaderboard study": (lambda r: ["leaderboard", "--study", "nope"], r"nope"),
     "generate into a full folder": (

@@ -7,22 +7,33 @@ import pytest
 
 pytestmark = pytest.mark.integration
 
-SMALL = [
-    *("--set", "generator.steps=12", "--set", "selection.count=4", "--set", "prompts.count=6"),
-    *("--set", "baseline.image_size=96", "--set", "sampling.latent_samples=2"),
-]
+SETTINGS = {
+    "generator.steps": 12,
+    "selection.count": 4,
+    "prompts.count": 6,
+    "sampling.latent_samples": 2,
+    "baseline.image_size": 96,
+}
+
+
+def small(**changed):
+    """The flags of a run that takes seconds; `selection__count=8` changes one, None leaves it out."""
+    values = SETTINGS | {key.replace("__", "."): value for key, value in changed.items()}
+    return [word for key, value in values.items() if value is not None for word in ("--set", f"{key}={value}")]
+
+
 METRICS = {"image_auroc", "image_aupr", "image_f1_max", "pixel_auroc", "pixel_aupro"}
 
 
 def test_evaluate_shape_and_cache(fewgood):
-    words = ["evaluate", "--dataset", "sample", "--category", "washer", "--arm", "generate", "--seed", "1", *SMALL]
-    first = fewgood(*words, "--json")
+    words = ["evaluate", "--dataset", "sample", "--category", "washer", "--arm", "generate", "--seed", "1"]
+    first = fewgood(*words, *small(), "--json")
     assert first.status == 0, first.err
     document = first.document
     assert document["status"] == "ok"
     assert set(document["metrics"]) == METRICS
     assert all(0 <= value <= 1 for value in document["metrics"].values())
-    assert document["support"] == ["train/good/001.png"] or len(document["support"]) == 1
+    assert document["support"] == ["train/good/001.png"]
     assert document["spec"]["generator"]["steps"] == 12
     assert len(document["spec_hash"]) == 32
     stages = document["stages"]
@@ -32,15 +43,15 @@ def test_evaluate_shape_and_cache(fewgood):
     assert stages["generator"]["seconds"] > 0
     assert document["prompt"]
 
-    again = fewgood(*words, "--json").document
+    again = fewgood(*words, *small(), "--json").document
     assert again["metrics"] == document["metrics"]
     assert all(entry["cached"] for entry in again["stages"].values())
     assert {"prompts", "generator", "pool", "scores", "training_set", "detector"} <= set(again["stages"])
 
-    plain = fewgood(*words)
+    plain = fewgood(*words, *small())
     assert f"image_auroc    {document['metrics']['image_auroc']:.4f}" in plain.out
 
-    more = fewgood(*words[:-8], "--set", "selection.count=8", *SMALL[:2], *SMALL[4:], "--json").document
+    more = fewgood(*words, *small(selection__count=8), "--json").document
     assert more["stages"]["generator"]["cached"], "another augmentation size keeps the generator"
     assert more["stages"]["prompts"]["cached"]
     assert more["added"] == 8
@@ -49,7 +60,7 @@ def test_evaluate_shape_and_cache(fewgood):
 def test_compare_shape(fewgood):
     outcome = fewgood(
         *("compare", "--dataset", "sample", "--category", "brick", "--arms", "none,duplicate,augment"),
-        *("--seeds", "0,1,2", *SMALL, "--json"),
+        *("--seeds", "0,1,2", *small(), "--json"),
     )
     assert outcome.status == 0, outcome.err
     document = outcome.document
@@ -69,7 +80,7 @@ def test_compare_shape(fewgood):
 def test_the_other_arms_run(fewgood):
     outcome = fewgood(
         *("compare", "--dataset", "sample", "--category", "washer"),
-        *("--arms", "none,noise,generate-random,generate,full", "--seeds", "1", *SMALL, "--json"),
+        *("--arms", "none,noise,generate-random,generate,full", "--seeds", "1", *small(), "--json"),
     )
     assert outcome.status == 0, outcome.err
     arms = outcome.document["arms"]
@@ -96,7 +107,7 @@ def test_generate_writes_what_anomalib_reads(fewgood, tmp_path):
     out = tmp_path / "parts"
     outcome = fewgood(
         *("generate", "--dataset", "sample", "--category", "washer", "--seed", "1", "--count", "5"),
-        *(*SMALL[:2], *SMALL[4:], "--out", out, "--json"),
+        *(*small(selection__count=None), "--out", out, "--json"),
     )
     assert outcome.status == 0, outcome.err
     assert outcome.document["added_images"] == 5
@@ -125,7 +136,7 @@ def test_generate_from_good_images_only(fewgood, tmp_path, shared_home):
         shutil.copy(item.path, folder)
     outcome = fewgood(
         *("generate", "--root", tmp_path / "mine", "--category", "wall", "--shots", "2", "--count", "3"),
-        *(*SMALL[:2], *SMALL[4:], "--out", tmp_path / "out", "--keyword", "brick wall", "--json"),
+        *(*small(selection__count=None), "--out", tmp_path / "out", "--keyword", "brick wall", "--json"),
     )
     assert outcome.status == 0, outcome.err
     assert outcome.document["support_images"] == 2
@@ -133,7 +144,7 @@ def test_generate_from_good_images_only(fewgood, tmp_path, shared_home):
 
 @pytest.mark.parametrize("form", ["table", "json", "csv", "md", "html", "latex"])
 def test_leaderboard_formats(fewgood, form):
-    fewgood("evaluate", "--dataset", "sample", "--category", "brick", "--arm", "none", *SMALL)
+    fewgood("evaluate", "--dataset", "sample", "--category", "brick", "--arm", "none", *small())
     outcome = fewgood("leaderboard", "--format", form)
     assert outcome.status == 0, outcome.err
     assert "brick" in outcome.out
@@ -150,8 +161,39 @@ def test_doctor(fewgood):
 
 def test_rounds_feed_back(fewgood):
     outcome = fewgood(
-        *("evaluate", "--dataset", "sample", "--category", "washer", "--seed", "1", *SMALL),
+        *("evaluate", "--dataset", "sample", "--category", "washer", "--seed", "1", *small()),
         *("--set", "selection.rounds=2", "--set", "selection.feedback=2", "--json"),
     )
     assert outcome.status == 0, outcome.err
     assert {"feedback", "rounds", "proxy"} <= set(outcome.document["stages"])
+
+
+SHORT = {
+    "patchcore": [],
+    "cflow": ["--set", "baseline.steps=4"],
+    "reverse_distillation": ["--set", "baseline.steps=4"],
+    "efficient_ad": ["--set", "baseline.steps=4"],
+}
+
+
+def test_every_baseline_is_tried():
+    from fewgood.baselines import BASELINES
+
+    assert set(SHORT) == set(BASELINES)
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_each_baseline_runs_one_shot_on_the_sample(fewgood, name):
+    words = ["evaluate", "--dataset", "sample", "--category", "brick", "--arm", "none", "--baseline", name]
+    outcome = fewgood(*words, *SHORT[name], "--json")
+    assert outcome.status == 0, outcome.err
+    assert set(outcome.document["metrics"]) == METRICS
+    assert len(outcome.document["support"]) == 1
+
+
+def test_full_shots(fewgood):
+    words = ["evaluate", "--dataset", "sample", "--category", "grass", "--shots", "full", "--arm", "none"]
+    document = fewgood(*words, *small(), "--json").document
+    assert len(document["support"]) == 40
+    ceiling = ["evaluate", "--dataset", "sample", "--category", "grass", "--shots", "1", "--arm", "full"]
+    assert fewgood(*ceiling, *small(), "--json").document["added"] == 39
