@@ -270,22 +270,19 @@ def _cell_json(cell: CellComparison) -> dict[str, Any]:
             "category": cell.key.category,
             "kind": cell.kind,
         },
-        "arms": {
-            arm: {**_estimates_json(cell.estimates[arm]), "about": _about(item)} for arm, item in cell.arms.items()
-        },
+        "arms": {arm: _estimates_json(cell.estimates[arm]) for arm in cell.arms},
+        "configurations": {arm: _about(item) for arm, item in cell.arms.items()},
         "differences": differences,
         "notes": list(cell.notes),
     }
 
 
 def _about(item: Configuration) -> dict[str, Any]:
-    seconds = [run.seconds for run in item.runs if run.seconds is not None]
     return {
         "configuration": item.config_hash,
         "count": item.count,
         "seeds": [run.seed for run in item.runs],
         "failed_seeds": [run.seed for run in item.failed],
-        "seconds": sum(seconds) / len(seconds) if seconds else None,
     }
 
 
