@@ -70,7 +70,8 @@ def candidate_words(entry: Entry, count: int, wordnet: Any) -> list[Word]:
 
     Paper: synonyms, hypernyms and hyponyms from WordNet. Ours: all decent noun senses of kinds (not of individuals, as
     the writer Grass) are walked at once, one step further each round, and take turns within a round, so a sense with
-    many hyponyms does not crowd out the others; a person, an act or a quantity gives one word a round. Hypernyms end after two steps, before words such as "artifact". Sisters
+    many hyponyms does not crowd out the others; a person, an act or a quantity gives one word a round. Hypernyms
+    end after two steps, before words such as "artifact". Sisters
     (other hyponyms of a hypernym) are names of other things, so they only fill up to eight words.
 
     Args:
