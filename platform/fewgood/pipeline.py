@@ -32,7 +32,7 @@ from fewgood.stages.training_set import read_origins
 from fewgood.store import Artifact, ArtifactStore, Home, Ledger
 from fewgood.store.home import no_space
 
-__all__ = ["STAGE_VERSIONS", "TrialResult", "make_training_set", "open_context", "prompt_ranking", "run", "run_id"]
+__all__ = ["STAGE_VERSIONS", "TrialResult", "make_training_set", "open_context", "run", "run_id"]
 
 STAGE_VERSIONS: Mapping[str, int] = {
     module.STAGE: module.VERSION
@@ -112,11 +112,6 @@ def open_context(
         category = load_category(spec.data.dataset, spec.data.category, root=root, home=home.root)
     support = select_support(category, spec.data.shots, spec.seed)
     return Context(spec, category=category, support=support, store=ArtifactStore(home), progress=progress)
-
-
-def prompt_ranking(context: Context) -> Any:
-    """The `PromptRanking` of the run's keyword on its support images."""
-    return prompts.read_prompts(context.ensure(prompts.prompts_node(context)))
 
 
 def make_training_set(context: Context) -> Artifact:

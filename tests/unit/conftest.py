@@ -1,3 +1,5 @@
+"""What the tests of text and embedding share: one home, in which the offline model is built once per session."""
+
 from __future__ import annotations
 
 import os
@@ -19,3 +21,10 @@ def built_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def embedder(built_home: Path) -> Embedder:
     return load_embedder(EmbeddingSpec(), home=built_home, device=torch.device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def wordnet(built_home: Path):
+    from fewgood.text.wordnet import load_wordnet
+
+    return load_wordnet(built_home)
