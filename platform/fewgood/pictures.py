@@ -17,9 +17,9 @@ from fewgood.errors import FewgoodError, StoreError
 from fewgood.leaderboard.report import CellPictures, render_report
 from fewgood.store import Home
 
-__all__ = ["cell_pictures", "report_html", "write_report"]
+__all__ = ["SIDE", "cell_pictures", "report_html", "run_pictures", "write_report"]
 
-_SIDE = 224
+SIDE = 224
 """Longest side of a picture in the report, pixels."""
 _GENERATED = 12
 _REJECTED = 4
@@ -61,7 +61,7 @@ def cell_pictures(rows: Sequence[Mapping[str, Any]], home: Home) -> list[CellPic
     pictures = []
     for (dataset, category), row in sorted(chosen.items()):
         try:
-            pictures.append(_pictures_of(row, home))
+            pictures.append(run_pictures(row, home))
         except (FewgoodError, OSError, KeyError) as error:
             logger.warning("no pictures of %s/%s: %s", dataset, category, error)
     return pictures
@@ -72,7 +72,18 @@ def _preference(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return (row["arm"] != "generate", row["arm"] != "generate-random", -proxy, row["seed"], row["run_id"])
 
 
-def _pictures_of(row: Mapping[str, Any], home: Home) -> CellPictures:
+def run_pictures(row: Mapping[str, Any], home: Home, *, side: int = SIDE) -> CellPictures:
+    """The pictures of one run, from its data and from artifacts by their hash.
+
+    Args:
+        row: A finished row of the ledger.
+        home: Whose artifacts are read.
+        side: Longest side of a picture, pixels; a smaller image keeps its size.
+
+    Raises:
+        DataError: if the category's images are no longer where the row says.
+        OSError: if an artifact is no longer in the store.
+    """
     data = json.loads(row["spec_json"])["data"]
     stages = json.loads(row["stages_json"])
     root = None if data["root"] is None else Path(data["root"])
@@ -80,21 +91,23 @@ def _pictures_of(row: Mapping[str, Any], home: Home) -> CellPictures:
     training = home.artifacts / "training_set" / stages["training_set"]["artifacts"][0]
     origins = json.loads((training / "training_set.json").read_text())
     generated = [
-        (_png(read_image(training / entry["file"])), _caption(entry, origins["prompt"]))
+        (_png(read_image(training / entry["file"]), side), _caption(entry, origins["prompt"]))
         for entry in origins["added"][:_GENERATED]
     ]
     by_name = {item.name: item for item in category.train}
     support = [by_name[name] for name in row["support_files"] if name in by_name]
     return CellPictures(
         label=f"{row['dataset']}/{row['category']} ({row['arm']}, seed {row['seed']})",
-        support=[_png(read_image(item.path)) for item in support[:_DETECTIONS]],
+        support=[_png(read_image(item.path), side) for item in support[:_DETECTIONS]],
         generated=generated,
-        rejected=_rejected(origins["rejected"], stages, home),
-        detections=_detections(row, stages, category, home),
+        rejected=_rejected(origins["rejected"], stages, home, side),
+        detections=_detections(row, stages, category, home, side),
     )
 
 
-def _rejected(rejected: Sequence[Mapping[str, Any]], stages: Mapping[str, Any], home: Home) -> list[tuple[bytes, str]]:
+def _rejected(
+    rejected: Sequence[Mapping[str, Any]], stages: Mapping[str, Any], home: Home, side: int
+) -> list[tuple[bytes, str]]:
     """The candidates that the integrator scored lowest."""
     scored = sorted((entry for entry in rejected if entry["score"] is not None), key=lambda entry: entry["score"])
     found: list[tuple[bytes, str]] = []
@@ -102,12 +115,12 @@ def _rejected(rejected: Sequence[Mapping[str, Any]], stages: Mapping[str, Any], 
     for entry in scored[:_REJECTED]:
         path = next((p for folder in folders if (p := folder / f"{entry['index']:05d}-0.png").is_file()), None)
         if path is not None:
-            found.append((_png(read_image(path)), f"score {entry['score']:.3f}"))
+            found.append((_png(read_image(path), side), f"score {entry['score']:.3f}"))
     return found
 
 
 def _detections(
-    row: Mapping[str, Any], stages: Mapping[str, Any], category: Category, home: Home
+    row: Mapping[str, Any], stages: Mapping[str, Any], category: Category, home: Home, side: int
 ) -> list[tuple[bytes, bytes, bytes | None, str]]:
     path = home.artifacts / "detector" / stages["detector"]["artifacts"][0] / "maps.npz"
     if not path.is_file():
@@ -125,7 +138,7 @@ def _detections(
         image = read_image(item.path)
         heat = _overlay(image, (maps[number] - low) / max(high - low, 1e-9))
         score = row["test_scores"][indices[number]]
-        pictures.append((_png(image), _png(heat), _mask_png(item, image), f"{item.label}, score {score:.3f}"))
+        pictures.append((_png(image, side), _png(heat, side), _mask_png(item, image, side), f"{item.label}, score {score:.3f}"))
     return pictures
 
 
@@ -139,11 +152,11 @@ def _overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     return np.asarray(0.45 * image + 0.55 * colour, dtype=np.uint8)
 
 
-def _mask_png(item: Item, image: np.ndarray) -> bytes | None:
+def _mask_png(item: Item, image: np.ndarray, side: int) -> bytes | None:
     if item.mask is None:
         return None
     mask = read_mask(item, image.shape[:2])
-    return _png(np.repeat((mask * 255).astype(np.uint8)[..., None], 3, axis=2))
+    return _png(np.repeat((mask * 255).astype(np.uint8)[..., None], 3, axis=2), side)
 
 
 def _caption(entry: Mapping[str, Any], prompt: str | None) -> str:
@@ -152,9 +165,9 @@ def _caption(entry: Mapping[str, Any], prompt: str | None) -> str:
     return f"from {Path(str(entry.get('source', 'the support set'))).name}"
 
 
-def _png(image: np.ndarray) -> bytes:
+def _png(image: np.ndarray, side: int) -> bytes:
     picture = Image.fromarray(image)
-    picture.thumbnail((_SIDE, _SIDE))
+    picture.thumbnail((side, side))
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()

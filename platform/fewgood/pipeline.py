@@ -188,6 +188,7 @@ def _measure(context: Context, *, proxy: bool) -> dict[str, Any]:
         "backbone": provenance.get("backbone"),
         "backbone_digest": provenance.get("weights_digest"),
         "image_size": provenance.get("image_size"),
+        "latency_ms": provenance.get("latency_ms"),
         "prompt": origins["prompt"],
         "added": len(origins["added"]),
         "proxy_score": proxy_score,
@@ -208,6 +209,7 @@ def _row_start(context: Context, name: str, *, study: str | None, select_on: str
             "prompt",
             "group_metrics_json",
             "added",
+            "latency_ms",
         )
     ) | {
         "run_id": name,
@@ -235,10 +237,13 @@ def _row_start(context: Context, name: str, *, study: str | None, select_on: str
 
 
 def _finish(row: dict[str, Any], context: Context, wall: float, cpu: float) -> None:
+    seconds = round(time.perf_counter() - wall, 3)
     row |= {
         "stages_json": canonical_json(context.stages),
-        "seconds": round(time.perf_counter() - wall, 3),
+        "seconds": seconds,
         "cpu_seconds": round(time.process_time() - cpu, 3),
+        "gpu_seconds": seconds if context.device.type == "cuda" else 0.0,
+        "reused_seconds": round(sum(entry["reused_seconds"] for entry in context.stages.values()), 3),
         "hardware": describe_hardware(),
         "versions_json": canonical_json(versions()),
     }

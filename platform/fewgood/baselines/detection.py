@@ -33,7 +33,7 @@ class Detection:
     anomaly_maps: np.ndarray | None
     """(N, H, W) float32 at the baseline's image size; None for a baseline without maps."""
     provenance: dict[str, Any] = field(default_factory=dict)
-    """backbone, weights_digest, layers, image_size, library versions, device, fit_seconds and score_seconds."""
+    """backbone, weights_digest, layers, image_size, library versions, device, fit_seconds, score_seconds, latency_ms."""
 
 
 class FeatureCache(Protocol):
@@ -78,6 +78,7 @@ def detect(
     device: torch.device,
     cache: FeatureCache | None = None,
     test_digest: str | None = None,
+    timed_images: int = 0,
     progress: Progress | None = None,
 ) -> Detection:
     """Fit a baseline on good images and score test images.
@@ -91,6 +92,7 @@ def detect(
         device: Where the networks run.
         cache: Keeps the test images' features for other trials; used only with `test_digest`.
         test_digest: Names the content and order of `test`.
+        timed_images: How many test images are scored once more, one by one, for `latency_ms`; 0 leaves it out.
         progress: Told about each piece of work.
 
     Returns:
@@ -114,8 +116,9 @@ def detect(
     spec = baseline_spec(spec.name, spec.option_dict())
     entry = BASELINES[spec.name]
     options = entry.options(**spec.option_dict())
+    kept = None if cache is None else _Bypass(cache)
     context = Context(
-        seed=seed, home=home, device=device, cache=cache, test_digest=test_digest, progress=progress or silent
+        seed=seed, home=home, device=device, cache=kept, test_digest=test_digest, progress=progress or silent
     )
     with seeded(seed, device):
         started = time.perf_counter()
@@ -128,6 +131,7 @@ def detect(
             found, found_maps = detector.score(test)
             scores, maps = np.asarray(found, dtype=np.float64), found_maps  # type: ignore[assignment]
         done = time.perf_counter()
+        latency = _latency_ms(detector, test, kept, timed_images)
     _check_scores(spec.name, scores, maps)
     provenance = {
         "baseline": spec.name,
@@ -138,8 +142,35 @@ def detect(
         "device": device.type,
         "fit_seconds": round(fitted - started, 3),
         "score_seconds": round(done - fitted, 3),
+        "latency_ms": latency,
     }
     return Detection(image_scores=scores, anomaly_maps=maps, provenance=provenance)
+
+
+class _Bypass:
+    """A cache that can be switched off, so that a latency is that of an image nobody has seen before."""
+
+    def __init__(self, cache: FeatureCache) -> None:
+        self._cache = cache
+        self.active = True
+
+    def get(self, key: Mapping[str, Any], compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        return self._cache.get(key, compute) if self.active else compute()
+
+
+def _latency_ms(detector: Detector, test: Sequence[np.ndarray], cache: _Bypass | None, count: int) -> float | None:
+    """The median time to score one image that is already in memory, milliseconds; the first one warms up."""
+    if count < 1 or len(test) == 0:
+        return None
+    if cache is not None:
+        cache.active = False
+    times = []
+    for index in range(count + 1):
+        image = test[index % len(test)]
+        started = time.perf_counter()
+        detector.score([image])
+        times.append(time.perf_counter() - started)
+    return round(1000 * float(np.median(times[1:])), 3)
 
 
 def _check_images(what: str, images: Sequence[np.ndarray]) -> None:

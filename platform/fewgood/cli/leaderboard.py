@@ -25,6 +25,10 @@ def register(app: typer.Typer) -> None:
         output_format: Annotated[str, typer.Option("--format", help=f"One of {', '.join(_FORMATS)}.")] = "table",
         study: Annotated[str | None, typer.Option("--study", help="Only the runs of this study.")] = None,
         out: Annotated[Path | None, typer.Option("--out", help="Write to this file instead of stdout.")] = None,
+        ledger: Annotated[
+            str | None,
+            typer.Option("--ledger", help="A folder or URI (s3://, gs://, ...) of ledger files [the home's]."),
+        ] = None,
         home: HomeOption = None,
         json_output: JsonOption = False,
     ) -> None:
@@ -33,14 +37,15 @@ def register(app: typer.Typer) -> None:
         chosen = "json" if json_output else output_format
         if chosen not in _FORMATS:
             raise SpecError(f"--format is {chosen!r}, allowed is one of {', '.join(_FORMATS)}")
-        from fewgood.store import Ledger
+        from fewgood.store import Ledger, Location
 
-        rows = Ledger(where).rows()
+        source = Ledger(where if ledger is None else Location.of(ledger))
+        rows = source.rows()
         if study is not None:
             studies = sorted({row["study"] for row in rows if row["study"]})
             if study not in studies:
                 known = ", ".join(studies) or "none yet"
-                raise SpecError(f"--study {study!r} has no runs in {where.ledger}: known studies are {known}")
+                raise SpecError(f"--study {study!r} has no runs in {source.location.shown}: known studies are {known}")
             rows = [row for row in rows if row["study"] == study]
         text = _render(chosen, rows, study, where)
         if out is None:

@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 import fewgood
-from fewgood.cli import compare, doctor, evaluate, generate, leaderboard, prompts, sweep
+from fewgood.cli import compare, dashboard, doctor, evaluate, generate, leaderboard, ledger, prompts, sweep
 from fewgood.cli.common import state
 from fewgood.errors import FewgoodError, StoreError
 from fewgood.store.home import no_space
@@ -42,7 +42,7 @@ def _options(
     """Options that stand before the command."""
 
 
-for _module in (doctor, prompts, evaluate, compare, generate, sweep, leaderboard):
+for _module in (doctor, prompts, evaluate, compare, generate, sweep, leaderboard, ledger, dashboard):
     _module.register(app)
 
 

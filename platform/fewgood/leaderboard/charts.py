@@ -7,7 +7,7 @@ colour-blind readers), and shape says the same again: a filled dot is a certain 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 
 from fewgood.leaderboard.formats import format_interval, plain_text
 
-__all__ = ["Chart", "Dot", "Series", "dot_chart", "point_chart", "ticks"]
+__all__ = ["Chart", "Dot", "Series", "critical_difference_chart", "dot_chart", "point_chart", "ticks"]
 
 WIDTH = 570
 """Width of a chart in SVG units; the page scales it."""
@@ -26,6 +26,8 @@ _LABEL = 166
 _VALUE = 184
 _TOP = 12
 _AXIS = 46
+_SIDE = 208
+_STEP = 26
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +123,7 @@ def dot_chart(
         weight = " strong" if dot.style == "total" else ""
         if dot.style == "total" and index:
             parts.append(f'<line class="rule" x1="0" x2="{WIDTH}" y1="{y - _ROW / 2}" y2="{y - _ROW / 2}"/>')
-        parts.append(_text(_LABEL - 12, y + 4, _shorten(dot.label, 22), f"label{weight}", "end", full=dot.label))
+        parts.append(_text(_LABEL - 12, y + 4, _shorten(dot.label, 18), f"label{weight}", "end", full=dot.label))
         value = format_interval(dot.mean, dot.low, dot.high, signed=signed)
         parts.append(_text(_LABEL + inner + 12, y + 4, value, "value", "start"))
         if dot.mean is None:
@@ -284,3 +286,92 @@ def _svg(height: float, title: str, parts: Sequence[str]) -> Markup:
     return Markup(  # noqa: S704
         f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{label}" xmlns="http://www.w3.org/2000/svg">{body}</svg>'
     )
+
+
+def critical_difference_chart(
+    ranks: Mapping[str, float],
+    critical_difference: float,
+    *,
+    title: str,
+    caption: str,
+    groups: Sequence[Sequence[str]] | None = None,
+    quantity: str = "entrant",
+) -> Chart:
+    """Mean ranks on a line, the best to the left; a bar joins those that cannot be told apart (Demsar 2006, figure 1).
+
+    Args:
+        ranks: Name -> mean rank over the cells, in [1, k] for k names; three to ten are legible.
+        critical_difference: Nemenyi's smallest difference of two mean ranks that is no chance at 5 %.
+        title: Heading of the chart.
+        caption: One sentence on how to read it.
+        groups: Names to be joined by a bar each; by default the largest groups within the critical difference.
+        quantity: Heading of the names in the table.
+
+    Returns:
+        The chart; its table says with whom each name is joined.
+    """
+    names = sorted(ranks, key=lambda name: (ranks[name], name))
+    joined = (
+        _within(ranks, names, critical_difference) if groups is None else [sorted(g, key=names.index) for g in groups]
+    )
+    bars = [group for group in joined if len(group) > 1]
+    half = (len(names) + 1) // 2
+    left, right, axis = _SIDE, WIDTH - _SIDE, 70
+    first = axis + 24 + 13 * len(bars)
+    last = max(2.0, len(names))
+
+    def x(rank: float) -> float:
+        return round(left + (rank - 1) / (last - 1) * (right - left), 1)
+
+    parts = [f'<line class="path total" x1="{x(1)}" x2="{x(last)}" y1="{axis}" y2="{axis}"/>']
+    for mark in range(1, math.floor(last) + 1):
+        parts.append(f'<line class="path total" x1="{x(mark)}" x2="{x(mark)}" y1="{axis - 6}" y2="{axis}"/>')
+        parts.append(_text(x(mark), axis - 12, str(mark), "tick", "middle"))
+    # The ruler keeps the axis's scale; where it is longer than the axis, nothing can be told apart and it ends there.
+    end = min(x(1 + critical_difference), x(last))
+    parts.append(f'<line class="interval one" x1="{x(1)}" x2="{end}" y1="24" y2="24"/>')
+    parts += [f'<line class="cap one" x1="{place}" x2="{place}" y1="19" y2="29"/>' for place in (x(1), end)]
+    parts.append(_text(end + 10, 28, f"critical difference {critical_difference:.2f}", "value", "start"))
+    for index, name in enumerate(names):
+        on_left = index < half
+        # Half a step apart, so that a line to the left never runs into one to the right.
+        row = first + _STEP * (index if on_left else len(names) - index - 0.5)
+        edge, anchor = (left - 12, "end") if on_left else (right + 12, "start")
+        place = x(ranks[name])
+        parts.append(f'<path class="path neutral" d="M{place} {axis}V{row}H{edge}"/>')
+        parts.append(f'<circle class="filled neutral" cx="{place}" cy="{axis}" r="3.5"/>')
+        shown = (f"{_shorten(name, 18)}", f"{ranks[name]:.2f}")
+        shift = -6 if on_left else 6
+        parts.append(
+            _text(edge + shift, row + 4, "  ".join(shown if on_left else shown[::-1]), "label", anchor, full=name)
+        )
+    for index, group in enumerate(bars):
+        y = axis + 14 + 13 * index
+        low, high = x(ranks[group[0]]) - 5, x(ranks[group[-1]]) + 5
+        parts.append(f'<line class="bar interval total" x1="{low}" x2="{high}" y1="{y}" y2="{y}"/>')
+    rows = tuple(
+        (
+            name,
+            f"{ranks[name]:.3f}",
+            ", ".join(other for other in names if other != name and any({name, other} <= set(bar) for bar in bars))
+            or "-",
+        )
+        for name in names
+    )
+    return Chart(
+        title=title,
+        caption=caption,
+        svg=_svg(first + _STEP * half + 14, title, parts),
+        headers=(quantity, "mean rank", "cannot be told apart from"),
+        rows=rows,
+    )
+
+
+def _within(ranks: Mapping[str, float], names: Sequence[str], width: float) -> list[list[str]]:
+    """The runs of sorted names whose ranks lie less than `width` apart, none inside another."""
+    found: list[list[str]] = []
+    for start, name in enumerate(names):
+        group = [other for other in names[start:] if ranks[other] - ranks[name] < width]
+        if not found or group[-1] != found[-1][-1]:
+            found.append(group)
+    return found

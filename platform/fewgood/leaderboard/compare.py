@@ -31,10 +31,13 @@ from fewgood.leaderboard.statistics import (
     win_tie_loss,
 )
 
-__all__ = ["CellComparison", "Gain", "RankingComparison", "compare", "compare_document"]
+__all__ = ["CellComparison", "Gain", "RankingComparison", "Remarks", "compare", "compare_document", "pick_runs"]
 
 FOCUS = ("generate", "generate-random", "noise", "augment", "duplicate", "none", "full")
 """The arm whose configuration decides which configurations of the others are compared: the first that was run."""
+
+Remarks = Mapping[tuple[RankingKey, CellKey], tuple[str, ...]]
+"""How the configurations of a ranking's cell were chosen: sentences, where there was a choice."""
 
 _UNIT = (0.0, 1.0)
 _SIGNED = (-1.0, 1.0)
@@ -74,18 +77,44 @@ class RankingComparison:
     gains: Mapping[tuple[str, str], Gain]
 
 
-def compare(runs: Iterable[Run]) -> list[RankingComparison]:
-    """Compare arms inside each ranking: runs of another backbone, image size, option or selection never mix.
+def pick_runs(runs: Iterable[Run]) -> tuple[list[Run], dict[tuple[RankingKey, CellKey], tuple[str, ...]]]:
+    """The runs of the configurations that stand for their arms, finished and failed, one configuration per arm.
+
+    The choice needs no test scores and no support files, so that rows read without them tell which rows to read in
+    full. Without specs, a partner is the candidate whose prompt, precision and study agree best.
 
     Args:
         runs: The runs of `read_runs`.
+
+    Returns:
+        The runs in the order of rankings and cells, and the remarks on how each cell's were chosen; `compare` of these
+        runs gives the numbers that `compare` of all of them gives.
+    """
+    picked: list[Run] = []
+    remarks: dict[tuple[RankingKey, CellKey], tuple[str, ...]] = {}
+    for key, cells in group_rankings(runs).items():
+        for cell, members in cells.items():
+            arms, notes = _pick(members)
+            remarks[key, cell] = notes
+            picked += [run for item in arms.values() for run in (*item.runs, *item.failed)]
+    return picked, remarks
+
+
+def compare(runs: Iterable[Run], *, remarks: Remarks | None = None) -> list[RankingComparison]:
+    """Compare arms inside each ranking: runs of another backbone, image size, option or selection never mix.
+
+    Args:
+        runs: The runs of `read_runs`, or of `pick_runs`.
+        remarks: What `pick_runs` said of these runs, to stand first among the cells' notes.
 
     Returns:
         One comparison per ranking, in sorted order.
     """
     found = []
     for key, cells in group_rankings(runs).items():
-        compared = tuple(_compare_cell(cell, members) for cell, members in cells.items())
+        compared = tuple(
+            _compare_cell(cell, members, (remarks or {}).get((key, cell))) for cell, members in cells.items()
+        )
         estimates, differences = _pooled(compared)
         found.append(
             RankingComparison(
@@ -119,12 +148,13 @@ def compare_document(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return {"arms": {}, "differences": [], "cells": [], "notes": notes, "rankings": rankings}
 
 
-def _compare_cell(key: CellKey, runs: Sequence[Run]) -> CellComparison:
+def _pick(runs: Sequence[Run]) -> tuple[dict[str, Configuration], tuple[str, ...]]:
+    """One configuration per arm of one cell, in the arms' order, and remarks on how they were chosen."""
     by_arm: dict[str, list[Configuration]] = {}
     for item in configurations(runs):
         by_arm.setdefault(item.arm, []).append(item)
     select_on = runs[0].select_on
-    ordered = sorted(by_arm, key=lambda arm: FOCUS.index(arm) if arm in FOCUS else len(FOCUS))
+    ordered = sorted(by_arm, key=lambda arm: (FOCUS.index(arm) if arm in FOCUS else len(FOCUS), arm))
     finished = [arm for arm in ordered if any(item.runs for item in by_arm[arm])]
     focus_arm = (finished or ordered)[0]
     focus, remark = choose(by_arm[focus_arm], select_on)
@@ -133,8 +163,14 @@ def _compare_cell(key: CellKey, runs: Sequence[Run]) -> CellComparison:
         if arm != focus_arm and (found := partner(focus, by_arm[arm], select_on)):
             chosen[arm] = found[0]
             notes.append(found[1])
-    arms = {arm: chosen[arm] for arm in sorted(chosen, key=arm_order)}
-    metrics = _metrics(runs)
+    return {arm: chosen[arm] for arm in sorted(chosen, key=arm_order)}, tuple(note for note in notes if note)
+
+
+def _compare_cell(key: CellKey, runs: Sequence[Run], remarks: tuple[str, ...] | None) -> CellComparison:
+    arms, own = _pick(runs)
+    # Of the chosen runs alone, so that it makes no difference who chose them.
+    chosen = [run for item in arms.values() for run in (*item.runs, *item.failed)]
+    metrics = _metrics(chosen)
     differences = {
         (arm, against): {
             metric: gap
@@ -145,11 +181,11 @@ def _compare_cell(key: CellKey, runs: Sequence[Run]) -> CellComparison:
     }
     return CellComparison(
         key=key,
-        kind=next((run.kind for run in runs if run.kind != "unknown"), "unknown"),
+        kind=next((run.kind for run in chosen if run.kind != "unknown"), "unknown"),
         arms=arms,
         estimates={arm: {metric: estimate(item.runs, metric) for metric in metrics} for arm, item in arms.items()},
         differences=differences,
-        notes=(*(note for note in notes if note), *_cell_notes(arms, differences)),
+        notes=(*(own if remarks is None else remarks), *_cell_notes(arms, differences)),
     )
 
 

@@ -16,7 +16,10 @@ from typing import Any
 from fewgood.errors import SpecError
 from fewgood.leaderboard.tables import EMPTY, LeaderboardRow
 
-__all__ = ["FORMATS", "format_interval", "format_leaderboard", "plain_text"]
+__all__ = ["CHOSEN", "FORMATS", "format_interval", "format_leaderboard", "plain_text", "shots_word"]
+
+CHOSEN = {"proxy": "chosen by proxy", "test": "CHOSEN ON TEST SCORES", "fixed": "fixed configuration"}
+"""How a configuration was chosen -> in words."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,11 @@ def plain_text(text: str) -> str:
     """`text` on one line, without control, bidirectional or other invisible characters that act on a screen."""
     spaced = re.sub(r"\s+", " ", text)
     return "".join(char for char in spaced if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
+
+
+def shots_word(shots: str) -> str:
+    """`1-shot`, or `full data`."""
+    return f"{shots}-shot" if shots.isdigit() else f"{shots} data"
 
 
 def _decimal(value: float, signed: bool) -> str:
@@ -112,11 +120,9 @@ def _cells(rows: Sequence[LeaderboardRow]) -> list[tuple[str, list[LeaderboardRo
 def _title(row: LeaderboardRow) -> str:
     size = f" at {row.image_size} px" if row.image_size else ""
     backbone = f" on {row.backbone}" if row.backbone else ""
-    shots = f"{row.shots}-shot" if row.shots.isdigit() else f"{row.shots} data"
-    chosen = {"proxy": "chosen by proxy", "test": "CHOSEN ON TEST SCORES", "fixed": "fixed configuration"}
     return plain_text(
-        f"{row.dataset}/{row.category}: {row.baseline}{backbone}{size}, {shots}, "
-        f"{chosen.get(row.select_on, row.select_on)} ({row.ranking})"
+        f"{row.dataset}/{row.category}: {row.baseline}{backbone}{size}, {shots_word(row.shots)}, "
+        f"{CHOSEN.get(row.select_on, row.select_on)} ({row.ranking})"
     )
 
 

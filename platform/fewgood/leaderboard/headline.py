@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from fewgood.leaderboard.compare import RankingComparison
-from fewgood.leaderboard.formats import format_interval
+from fewgood.leaderboard.effects import spoken
 from fewgood.leaderboard.statistics import Estimate
 
-__all__ = ["cautions", "headline"]
+__all__ = ["CONTROLS", "cautions", "headline"]
 
 CONTROLS = {
     "none": "the support images alone",
@@ -89,7 +89,7 @@ def _sentence(ranking: RankingComparison, control: str) -> str:
         rest.append(f"{counts['no interval']} with one seed {'has' if counts['no interval'] == 1 else 'have'} none")
     tail = f"; {', '.join(rest)}" if rest else ""
     pooled = ranking.differences[pair]["image_auroc"]
-    return f"Against {words}, generation {' and '.join(parts)}{tail}. Mean gain in image AUROC: {_spoken(pooled)}."
+    return f"Against {words}, generation {' and '.join(parts)}{tail}. Mean gain in image AUROC: {spoken(pooled)}."
 
 
 def _single(label: str, gap: Estimate, words: str) -> str:
@@ -100,13 +100,4 @@ def _single(label: str, gap: Estimate, words: str) -> str:
         "no interval": "is measured with one seed only, which is no evidence of a gain or of a loss,",
     }[gap.verdict]
     seeds = f"{len(gap.values)} seed{'s' if len(gap.values) != 1 else ''}"
-    return f"Against {words}, generation {verb} on {label}: image AUROC changes by {_spoken(gap)}, {seeds}."
-
-
-def _spoken(gap: Estimate) -> str:
-    if gap.mean is None:
-        return "not known"
-    if gap.low is None or gap.high is None:
-        return f"{format_interval(gap.mean, None, None, signed=True)}, without an interval"
-    zero = ", which includes zero" if gap.verdict == "unclear" else ""
-    return f"{gap.mean:+.3f} (95 % interval {gap.low:+.3f} to {gap.high:+.3f}{zero})"
+    return f"Against {words}, generation {verb} on {label}: image AUROC changes by {spoken(gap)}, {seeds}."

@@ -6,13 +6,11 @@ import base64
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from fewgood.leaderboard.charts import Chart
 from fewgood.leaderboard.compare import CellComparison, RankingComparison, compare
+from fewgood.leaderboard.figure import charts_css, environment
 from fewgood.leaderboard.formats import COLUMNS, format_interval, plain_text
 from fewgood.leaderboard.headline import cautions, headline
 from fewgood.leaderboard.report_charts import (
@@ -20,15 +18,21 @@ from fewgood.leaderboard.report_charts import (
     gain_chart,
     history_chart,
     proxy_chart,
-    saturation_chart,
+)
+from fewgood.leaderboard.report_sections import (
+    board_sections,
+    cost_sections,
+    coverage_section,
+    finding_sections,
+    published_section,
+    ranking_name,
+    saturation_sections,
 )
 from fewgood.leaderboard.runs import Run, group_rankings, read_runs
 from fewgood.leaderboard.statistics import Estimate
 from fewgood.leaderboard.tables import EMPTY, LeaderboardRow, leaderboard
 
-__all__ = ["CellPictures", "render_report"]
-
-TEMPLATES = Path(__file__).parent / "templates"
+__all__ = ["ARM_WORDS", "CellPictures", "answer_tone", "gain_tile", "render_report"]
 
 ARM_WORDS = {
     "none": "the support images only",
@@ -77,22 +81,23 @@ def render_report(rows: Iterable[Mapping[str, Any]], *, title: str, pictures: Se
     runs = read_runs(held)
     groups = group_rankings(runs)
     lines = leaderboard(held)
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("report.html.j2").render(
+    compared = compare(runs)
+    template = environment().get_template("report.html.j2")
+    return template.render(
+        charts_css=charts_css(),
         title=plain_text(title),
         empty=EMPTY,
         summary=_summary(runs),
         rankings=[
             _ranking(item, groups[item.key], [line for line in lines if line.ranking == item.key.digest])
-            for item in compare(runs)
+            for item in compared
         ],
+        boards=board_sections(runs),
+        families=finding_sections(compared, runs),
+        saturations=saturation_sections(compared, groups),
+        coverage=coverage_section(runs),
+        costs=cost_sections(compared, runs),
+        published=published_section(runs),
         pictures=[_pictures(item) for item in pictures],
         arms=[(arm, words) for arm, words in ARM_WORDS.items() if any(run.arm == arm for run in runs)],
         provenance=_provenance(runs),
@@ -124,21 +129,19 @@ def _ranking(
     ranking: RankingComparison, cells: Mapping[Any, list[Run]], lines: Sequence[LeaderboardRow]
 ) -> dict[str, Any]:
     key = ranking.key
-    where = [key.baseline, key.backbone, f"{key.image_size} px" if key.image_size else ""]
-    where.append(f"{key.shots}-shot" if key.shots.isdigit() else f"{key.shots} data")
     first, second = headline(ranking)
     main = [chart for control in ("none", "augment") if (chart := gain_chart(ranking, control))]
     others = ("duplicate", "noise", "generate-random")
     return {
-        "name": " \u00b7 ".join(plain_text(part) for part in where if part),
+        "name": ranking_name(key),
         "digest": key.digest,
         "headline": first,
         "second": second,
-        "tone": _tone(ranking),
+        "tone": answer_tone(ranking),
         "cautions": cautions(ranking),
         "tiles": [
-            _tile("gain against none", ranking.differences.get(("generate", "none"), {}).get("image_auroc")),
-            _tile("gain against augment", ranking.differences.get(("generate", "augment"), {}).get("image_auroc")),
+            gain_tile("gain against none", ranking.differences.get(("generate", "none"), {}).get("image_auroc")),
+            gain_tile("gain against augment", ranking.differences.get(("generate", "augment"), {}).get("image_auroc")),
         ],
         "gains": main,
         "other_gains": [chart for control in others if (chart := gain_chart(ranking, control))],
@@ -152,7 +155,6 @@ def _cell(cell: CellComparison, runs: Sequence[Run], lines: Sequence[Leaderboard
     own = [line for line in lines if (line.dataset, line.category) == (cell.key.dataset, cell.key.category)]
     charts: list[Chart | None] = [
         arms_chart(cell),
-        saturation_chart(runs, label),
         history_chart(runs, label),
         proxy_chart(runs, label),
     ]
@@ -172,7 +174,7 @@ def _cell(cell: CellComparison, runs: Sequence[Run], lines: Sequence[Leaderboard
     }
 
 
-def _tone(ranking: RankingComparison) -> str:
+def answer_tone(ranking: RankingComparison) -> str:
     """The answer's colour: good where generation surely beats both controls, bad where it surely loses, else open."""
     verdicts = [
         ranking.differences[pair]["image_auroc"].verdict
@@ -184,13 +186,15 @@ def _tone(ranking: RankingComparison) -> str:
     return "good" if verdicts == ["higher", "higher"] else "open"
 
 
-def _tile(label: str, gap: Estimate | None) -> dict[str, str]:
+def gain_tile(label: str, gap: Estimate | None) -> tuple[str, str, str]:
+    """A gain as a large number: (label, value, interval and cells)."""
     if gap is None or gap.mean is None:
-        return {"label": label, "value": "-", "detail": "not measured"}
+        return (label, "-", "not measured")
     cells = f"mean of {len(gap.parts)} cells" if len(gap.parts) > 1 else "1 cell"
+    value, low, high = (format_interval(part, None, None, signed=True) for part in (gap.mean, gap.low, gap.high))
     if gap.low is None or gap.high is None:
-        return {"label": label, "value": f"{gap.mean:+.3f}", "detail": f"no interval (one seed), {cells}"}
-    return {"label": label, "value": f"{gap.mean:+.3f}", "detail": f"{gap.low:+.3f} to {gap.high:+.3f}, {cells}"}
+        return (label, value, f"no interval (one seed), {cells}")
+    return (label, value, f"{low} to {high}, {cells}")
 
 
 def _tests(ranking: RankingComparison) -> list[list[str]]:

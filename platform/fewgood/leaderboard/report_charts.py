@@ -1,4 +1,4 @@
-"""Which charts a report shows of a ranking: gains, arms, saturation, the search, and how well the proxy ranked."""
+"""Which charts a report shows of a ranking: gains, arms, the search, and how well the proxy ranked."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fewgood.leaderboard.charts import Chart, Dot, Series, dot_chart, point_chart
+from fewgood.leaderboard.charts import Chart, Dot, Series, critical_difference_chart, dot_chart, point_chart
 from fewgood.leaderboard.compare import CellComparison, RankingComparison
 from fewgood.leaderboard.headline import CONTROLS
-from fewgood.leaderboard.runs import Configuration, Run, configurations
-from fewgood.leaderboard.statistics import Estimate, difference, partner, pool
+from fewgood.leaderboard.ranks import Board
+from fewgood.leaderboard.runs import Run, configurations
+from fewgood.leaderboard.statistics import Estimate, pool
 
-__all__ = ["arms_chart", "gain_chart", "history_chart", "proxy_chart", "rank_correlation", "saturation_chart"]
+__all__ = ["arms_chart", "board_chart", "gain_chart", "gain_dot", "history_chart", "proxy_chart", "rank_correlation"]
 
 _METRIC = "image_auroc"
 _STYLES = {"higher": "up", "lower": "down"}
@@ -27,14 +28,14 @@ def gain_chart(ranking: RankingComparison, against: str, arm: str = "generate") 
     found = [(cell, gap) for cell, gap in found if gap.mean is not None]
     if not found:
         return None
-    dots = [_gain_dot(cell.key.label, gap) for cell, gap in found]
+    dots = [gain_dot(cell.key.label, gap) for cell, gap in found]
     kinds = sorted({cell.kind for cell, _ in found})
     for kind in kinds if len(kinds) > 1 else ():
         members = [(cell.key.label, gap) for cell, gap in found if cell.kind == kind]
         if len(members) > 1:
-            dots.append(_gain_dot(f"all {kind}s ({len(members)})", pool(members, bounds=(-1.0, 1.0)), total=True))
+            dots.append(gain_dot(f"all {kind}s ({len(members)})", pool(members, bounds=(-1.0, 1.0)), total=True))
     if len(found) > 1:
-        dots.append(_gain_dot(f"all {len(found)} cells", ranking.differences[arm, against][_METRIC], total=True))
+        dots.append(gain_dot(f"all {len(found)} cells", ranking.differences[arm, against][_METRIC], total=True))
     return dot_chart(
         dots,
         title=f"Gain against {CONTROLS.get(against, against)}",
@@ -73,43 +74,35 @@ def arms_chart(cell: CellComparison) -> Chart | None:
     )
 
 
-def saturation_chart(runs: Sequence[Run], label: str) -> Chart | None:
-    """Gain against `none` over the number of added images; None with fewer than two different numbers of one arm."""
-    found = configurations(runs)
-    controls = [item for item in found if item.arm == "none" and item.runs]
-    series = []
-    for arm, style, mark in (("augment", "two", "square"), ("generate", "one", "circle")):
-        best: dict[int, Configuration] = {}
-        for item in found:
-            if item.arm == arm and item.count and item.runs:
-                held = best.get(item.count)
-                # Of several configurations of one size, the one that the proxy prefers stands for it.
-                best[item.count] = (
-                    item
-                    if held is None or (item.proxy or 0, item.config_hash) > (held.proxy or 0, held.config_hash)
-                    else held
-                )
-        points = []
-        for count in sorted(best):
-            pair = partner(best[count], controls, runs[0].select_on)
-            gap = difference(best[count].runs, pair[0].runs if pair else (), _METRIC)
-            if gap.mean is not None:
-                points.append((float(count), gap.mean, gap.low, gap.high))
-        if points:
-            series.append(Series(name=arm, points=points, style=style, mark=mark))
-    if max((len(item.points) for item in series), default=0) < 2:
+def board_chart(board: Board) -> Chart | None:
+    """Mean ranks with the critical difference; the means where there are too few cells for it; None without entrants."""
+    if board.friedman is not None:
+        return critical_difference_chart(
+            board.friedman.ranks,
+            board.friedman.critical_difference,
+            title=f"Mean ranks over {board.friedman.categories} cells",
+            caption="1 is best. A bar joins entrants whose mean ranks lie less than Nemenyi's critical difference apart: "
+            "they cannot be told apart by rank.",
+        )
+    dots = [
+        Dot(
+            label=item.entrant.label,
+            mean=item.estimate.mean,
+            low=item.estimate.low,
+            high=item.estimate.high,
+            style="total" if item.ceiling else "one" if item.entrant.arm == "generate" else "neutral",
+            remark="ceiling, not ranked" if item.ceiling else f"rank {item.rank}",
+        )
+        for item in (*board.placed, *board.ceilings)
+    ]
+    if not dots:
         return None
-    counts = [point[0] for item in series for point in item.points]
-    return point_chart(
-        series,
-        title=f"Gain over the number of added images on {label}",
-        caption="Change in image AUROC against no added images, with 95 % intervals. More images need not "
-        "help: the curve shows where it stops.",
-        x_axis="images added",
-        y_axis="change in image AUROC",
-        signed=True,
-        log_x=max(counts) / min(counts) >= 4,
-        whole_x=True,
+    return dot_chart(
+        dots,
+        title="Means of detectors and arms",
+        caption="Mean image AUROC over the cells. These intervals share their test images: judge by the rank intervals.",
+        axis="image AUROC",
+        quantity="entrant",
     )
 
 
@@ -182,13 +175,8 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float |
     return float((centred[0] * centred[1]).sum() / scale) if scale > 0 else None
 
 
-def _ranks(values: Sequence[float]) -> np.ndarray:
-    array = np.asarray(values, dtype=np.float64)
-    ordered = np.sort(array)
-    return (np.searchsorted(ordered, array, "left") + np.searchsorted(ordered, array, "right") + 1) / 2
-
-
-def _gain_dot(label: str, gap: Estimate, *, total: bool = False) -> Dot:
+def gain_dot(label: str, gap: Estimate, *, total: bool = False) -> Dot:
+    """A row of a chart of gains: filled and coloured where the interval lies on one side of zero."""
     return Dot(
         label=label,
         mean=gap.mean,
@@ -198,6 +186,12 @@ def _gain_dot(label: str, gap: Estimate, *, total: bool = False) -> Dot:
         filled=gap.verdict in _STYLES,
         remark=_remark(gap, 0),
     )
+
+
+def _ranks(values: Sequence[float]) -> np.ndarray:
+    array = np.asarray(values, dtype=np.float64)
+    ordered = np.sort(array)
+    return (np.searchsorted(ordered, array, "left") + np.searchsorted(ordered, array, "right") + 1) / 2
 
 
 def _remark(value: Estimate, failed: int) -> str:

@@ -7,7 +7,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from fewgood.specs import ARMS
@@ -48,17 +48,7 @@ class RankingKey:
     @property
     def digest(self) -> str:
         """Eight hexadecimal characters that tell two rankings apart which print alike."""
-        return short_digest(
-            [
-                self.baseline,
-                self.backbone,
-                self.image_size,
-                self.shots,
-                self.select_on,
-                self.backbone_digest,
-                self.options,
-            ]
-        )
+        return short_digest([getattr(self, item.name) for item in fields(self)])
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -77,7 +67,11 @@ class CellKey:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One row of the ledger: one seed of one configuration in one cell. Absent and NaN numbers are None."""
+    """One row of the ledger: one seed of one configuration in one cell. Absent and NaN numbers are None.
+
+    A row that was read without its large columns (spec, support files, test images with their scores) gives the same
+    run with those fields empty: enough to group runs, to choose among them and for every interval over seeds alone.
+    """
 
     run_id: str
     status: str = "ok"
@@ -115,6 +109,15 @@ class Run:
     proxy_score: float | None = None
     seconds: float | None = None
     cpu_seconds: float | None = None
+    gpu_seconds: float | None = None
+    reused_seconds: float | None = None
+    """What the stages that came from the cache had cost when they were made."""
+    latency_ms: float | None = None
+    """Median milliseconds to score one test image."""
+    entry: str = ""
+    """Names the ledger's row itself; rows of an older ledger may have none."""
+    stages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
+    """Stage -> {"seconds": float, "cached": bool, "artifacts": list}, and what else the row says of it."""
     precision: str = ""
     hardware: str = ""
     versions: Mapping[str, Any] = field(default_factory=dict, hash=False)
@@ -129,15 +132,7 @@ class Run:
     @property
     def ranking(self) -> RankingKey:
         """The ranking that this run belongs to."""
-        return RankingKey(
-            baseline=self.baseline,
-            backbone=self.backbone,
-            image_size=self.image_size,
-            shots=self.shots,
-            select_on=self.select_on,
-            backbone_digest=self.backbone_digest,
-            options=self.options,
-        )
+        return RankingKey(**{item.name: getattr(self, item.name) for item in fields(RankingKey)})
 
     @property
     def cell(self) -> CellKey:
@@ -149,7 +144,9 @@ class Run:
         """Read a ledger row; columns that an older schema lacks, nulls and NaN become the field's default.
 
         Args:
-            row: Column name -> value, as `pyarrow.Table.to_pylist` gives it.
+            row: Column name -> value, as `pyarrow.Table.to_pylist` gives it; any column may be missing. The
+                baseline's options and the augmentation size have columns of their own from schema 2 on, and are
+                looked for in the spec where these are empty.
 
         Returns:
             The run, its test images sorted by name.
@@ -162,11 +159,8 @@ class Run:
                     metrics[f"{group}.{name}"] = value
         names, defects, scores = _test_images(row)
         added = _integer(row.get("added"))
-        baseline = spec.get("baseline") if isinstance(spec.get("baseline"), Mapping) else {}
-        selection = spec.get("selection") if isinstance(spec.get("selection"), Mapping) else {}
-        asked = _integer(selection.get("count")) if isinstance(selection, Mapping) else None
         arm = _text(row.get("arm")) or "none"
-        options = baseline.get("options", {}) if isinstance(baseline, Mapping) else {}
+        asked = _asked(row, spec)
         run = cls(
             run_id=_text(row.get("run_id")),
             status=_text(row.get("status")) or "failed",
@@ -185,7 +179,7 @@ class Run:
             arm=arm,
             seed=_integer(row.get("seed")) or 0,
             select_on=_text(row.get("select_on")) or "fixed",
-            options=json.dumps(options, sort_keys=True, separators=(",", ":"), default=str),
+            options=_options(row, spec),
             count=None if arm in ("none", "full") else (asked if asked is not None else added),
             spec=spec,
             data_fingerprint=_text(row.get("data_fingerprint")),
@@ -201,6 +195,11 @@ class Run:
             proxy_score=_number(row.get("proxy_score")),
             seconds=_number(row.get("seconds")),
             cpu_seconds=_number(row.get("cpu_seconds")),
+            gpu_seconds=_number(row.get("gpu_seconds")),
+            reused_seconds=_number(row.get("reused_seconds")),
+            latency_ms=_number(row.get("latency_ms")),
+            entry=_text(row.get("entry")),
+            stages={name: item for name, item in _json(row.get("stages_json")).items() if isinstance(item, Mapping)},
             precision=_text(row.get("precision")),
             hardware=_text(row.get("hardware")),
             versions=_json(row.get("versions_json")),
@@ -209,9 +208,8 @@ class Run:
         )
         if run.run_id:
             return run
-        return replace(
-            run, run_id=short_digest([run.spec_hash, run.config_hash, run.seed, run.started_utc, run.status])
-        )
+        own = short_digest([run.spec_hash, run.config_hash, run.seed, run.started_utc, run.status])
+        return replace(run, run_id=own)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -300,9 +298,10 @@ def configurations(runs: Sequence[Run]) -> list[Configuration]:
     return sorted(found, key=lambda item: (arm_order(item.arm), item.count or 0, item.config_hash))
 
 
-def _precedence(run: Run) -> tuple[bool, str, str, str]:
+def _precedence(run: Run) -> tuple[bool, str, str, str, str]:
     content = short_digest([run.metrics, run.scores, run.error, run.seconds, run.command, run.support_digest])
-    return (run.ok, run.started_utc, run.run_id, content)
+    # The row's name before its content: a row read without its scores must win or lose as the full one does.
+    return (run.ok, run.started_utc, run.run_id, run.entry, content)
 
 
 def _join(run: Run, finished: Sequence[Run]) -> Run:
@@ -317,6 +316,25 @@ def _join(run: Run, finished: Sequence[Run]) -> Run:
     if len(keys) != 1:
         return run
     return replace(run, **dict(zip(OPEN_KEYS, keys.pop(), strict=True)))
+
+
+def _options(row: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
+    """The baseline's options as canonical JSON, from their own column or from the spec."""
+    own = row.get("baseline_options")
+    if isinstance(own, str) and own:
+        return own
+    baseline = spec.get("baseline")
+    options = baseline.get("options", {}) if isinstance(baseline, Mapping) else {}
+    return json.dumps(options, sort_keys=True, separators=(",", ":"), default=str)
+
+
+def _asked(row: Mapping[str, Any], spec: Mapping[str, Any]) -> int | None:
+    """The augmentation size asked for, from its own column or from the spec."""
+    own = _integer(row.get("count"))
+    if own is not None:
+        return own
+    selection = spec.get("selection")
+    return _integer(selection.get("count")) if isinstance(selection, Mapping) else None
 
 
 def _test_images(row: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[bool, ...], tuple[float, ...]]:

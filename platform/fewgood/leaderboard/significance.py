@@ -37,6 +37,7 @@ class Friedman:
     ranks: dict[str, float]
     p: float
     critical_difference: float
+    categories: int
 
 
 def delong(defect: NDArray[np.bool_], first: NDArray[np.float64], second: NDArray[np.float64]) -> DeLong:
@@ -128,6 +129,7 @@ def friedman(scores: dict[str, Sequence[float]]) -> Friedman | None:
         ranks=dict(zip(arms, ranks.tolist(), strict=True)),
         p=float(friedmanchisquare(*table).pvalue),
         critical_difference=quantile * math.sqrt(len(arms) * (len(arms) + 1) / (6 * table.shape[1])),
+        categories=table.shape[1],
     )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from fewgood.leaderboard.bootstrap import (
+    LEVEL,
     Floats,
     Resample,
     auroc,
@@ -44,7 +45,7 @@ _SCORE_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A mean over seeds, or over cells, with its 95 % interval.
+    """A mean over seeds, or over cells, with its interval.
 
     Attributes:
         mean: The mean; None where no run has the metric.
@@ -56,6 +57,7 @@ class Estimate:
         note: Why something is missing, as a sentence without its full stop.
         unpaired: Seeds that only one of the two arms has, or that do not share support and test images.
         parts: One `Resample` per cell, from which estimates are pooled.
+        level: Coverage that the interval aims at.
     """
 
     mean: float | None
@@ -67,6 +69,7 @@ class Estimate:
     note: str | None = None
     unpaired: int = 0
     parts: tuple[Resample, ...] = ()
+    level: float = LEVEL
 
     @property
     def verdict(self) -> str:
@@ -76,6 +79,20 @@ class Estimate:
         if self.low is None or self.high is None:
             return "no interval"
         return "higher" if self.low > 0 else "lower" if self.high < 0 else "unclear"
+
+    def negated(self) -> Estimate:
+        """A difference seen from its other side."""
+        return replace(
+            self,
+            mean=None if self.mean is None else -self.mean,
+            low=None if self.high is None else -self.high,
+            high=None if self.low is None else -self.low,
+            values=tuple(-value for value in self.values),
+            parts=tuple(
+                Resample(-part.values, None if part.replicates is None else -part.replicates, part.counts)
+                for part in self.parts
+            ),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The estimate as plain JSON, without its replicates."""
@@ -87,6 +104,8 @@ class Estimate:
             "over": list(self.over),
             "resampled": self.resampled,
         }
+        if self.level != LEVEL:
+            document["level"] = self.level
         if self.note:
             document["note"] = self.note
         return document
@@ -103,12 +122,13 @@ class WinTieLoss:
     certain_losses: int
 
 
-def estimate(runs: Sequence[Run], metric: str) -> Estimate:
+def estimate(runs: Sequence[Run], metric: str, *, level: float = LEVEL) -> Estimate:
     """The mean of `metric` over the seeds of one configuration in one cell.
 
     Args:
         runs: Finished runs of one cell, one per seed.
         metric: A key of `Run.metrics`.
+        level: Coverage that the interval aims at, in (0, 1).
 
     Returns:
         The estimate in [0, 1]; without an interval for fewer than two seeds.
@@ -118,10 +138,10 @@ def estimate(runs: Sequence[Run], metric: str) -> Estimate:
         return _missing(f"no finished run has {metric}")
     rows = [_replicated(run) if metric == IMAGE_METRIC else None for run in having]
     values = np.array([run.metrics[metric] for run in having])
-    return _estimate(values, _stack(rows), having, bounds=(0.0, 1.0))
+    return _estimate(values, _stack(rows), having, bounds=(0.0, 1.0), level=level)
 
 
-def difference(runs: Sequence[Run], against: Sequence[Run], metric: str) -> Estimate:
+def difference(runs: Sequence[Run], against: Sequence[Run], metric: str, *, level: float = LEVEL) -> Estimate:
     """The mean paired difference `runs - against` of `metric` over the seeds that both have.
 
     Two runs are a pair when seed, support files (unless one arm is `full`) and test images are the same.
@@ -130,6 +150,7 @@ def difference(runs: Sequence[Run], against: Sequence[Run], metric: str) -> Esti
         runs: Finished runs of one configuration in one cell, one per seed.
         against: The same of the other configuration.
         metric: A key of `Run.metrics`.
+        level: Coverage that the interval aims at, in (0, 1).
 
     Returns:
         The estimate in [-1, 1]; `unpaired` counts the seeds that were dropped.
@@ -147,15 +168,17 @@ def difference(runs: Sequence[Run], against: Sequence[Run], metric: str) -> Esti
     for one, other in pairs:
         first, second = (_replicated(one), _replicated(other)) if metric == IMAGE_METRIC else (None, None)
         rows.append(None if first is None or second is None else first - second)
-    return _estimate(values, _stack(rows), [one for one, _ in pairs], bounds=(-1.0, 1.0), unpaired=unpaired)
+    seeds = [one for one, _ in pairs]
+    return _estimate(values, _stack(rows), seeds, bounds=(-1.0, 1.0), unpaired=unpaired, level=level)
 
 
-def pool(estimates: Sequence[tuple[str, Estimate]], *, bounds: tuple[float, float]) -> Estimate:
+def pool(estimates: Sequence[tuple[str, Estimate]], *, bounds: tuple[float, float], level: float = LEVEL) -> Estimate:
     """The mean over cells of estimates of one quantity, every cell weighing the same.
 
     Args:
         estimates: (label of the cell, its estimate); cells without a mean are left out and named in the note.
         bounds: Smallest and largest value that the quantity can take.
+        level: Coverage that the interval aims at, in (0, 1), whatever the levels of the cells' own intervals.
 
     Returns:
         The pooled estimate; no interval when a cell has a single seed. The cells are taken as given: the interval
@@ -167,7 +190,7 @@ def pool(estimates: Sequence[tuple[str, Estimate]], *, bounds: tuple[float, floa
     if not known:
         return _missing("no cell has this value", unpaired=unpaired)
     parts = tuple(part for _, item, _ in known for part in item.parts)
-    interval = pooled_interval(parts, bounds=bounds)
+    interval = pooled_interval(parts, bounds=bounds, level=level)
     single = [label for label, item, _ in known if len(item.values) < 2]
     notes = []
     if single:
@@ -185,6 +208,7 @@ def pool(estimates: Sequence[tuple[str, Estimate]], *, bounds: tuple[float, floa
         note="; ".join(notes) or None,
         unpaired=unpaired,
         parts=parts,
+        level=level,
     )
 
 
@@ -262,10 +286,30 @@ def partner(
 
 
 def _closeness(one: Configuration, other: Configuration) -> tuple[bool, bool, int]:
-    sections = ("generator", "sampling", "selection", "prompts", "embedding", "precision")
-    first, second = (item.runs[0].spec if item.runs else {} for item in (one, other))
-    shared = sum(first.get(name) == second.get(name) for name in sections if name in first or name in second)
+    """How close `other` is as a partner: finished, same augmentation size, settings shared.
+
+    The settings are the spec's sections; where a row was read without its spec, they are what its columns say of them.
+    """
+    first, second = (_settings(item) for item in (one, other))
+    if not all(any(run.spec for run in item.runs) for item in (one, other)):
+        first, second = (_columns(item) for item in (one, other))
+    shared = sum(first[name] == second[name] for name in first if first[name] is not None or second[name] is not None)
     return (bool(other.runs), one.count is None or one.count == other.count, shared)
+
+
+def _settings(item: Configuration) -> dict[str, Any]:
+    sections = ("generator", "sampling", "selection", "prompts", "embedding", "precision")
+    spec = item.runs[0].spec if item.runs else {}
+    return {name: spec.get(name) for name in sections}
+
+
+def _columns(item: Configuration) -> dict[str, Any]:
+    run = item.runs[0] if item.runs else None
+    return {
+        "prompt": run.prompt if run else None,
+        "precision": (run.precision or None) if run else None,
+        "study": run.study if run else None,
+    }
 
 
 def _estimate(
@@ -274,12 +318,13 @@ def _estimate(
     runs: Sequence[Run],
     *,
     bounds: tuple[float, float],
+    level: float,
     unpaired: int = 0,
 ) -> Estimate:
     seeds = [run.seed for run in runs]
     counts = seed_counts(content_seed(*_cell_content(runs[0]), "seeds", seeds), len(seeds))
     part = Resample(values, replicates, counts)
-    interval = pooled_interval([part], bounds=bounds)
+    interval = pooled_interval([part], bounds=bounds, level=level)
     return Estimate(
         mean=math.fsum(values.tolist()) / len(values),
         low=interval[0] if interval else None,
@@ -290,6 +335,7 @@ def _estimate(
         note=None if interval else "no interval: one seed only",
         unpaired=unpaired,
         parts=(part,),
+        level=level,
     )
 
 
@@ -313,18 +359,15 @@ def _cell_content(run: Run) -> tuple[str, ...]:
     return (run.dataset, run.category, run.data_fingerprint)
 
 
+@lru_cache(maxsize=2048)
 def _replicated(run: Run) -> Floats | None:
     """The run's AUROC under resamples of its images; None where its scores do not give the AUROC it recorded."""
     defect = np.array(run.defects, dtype=bool)
     if not run.scores or defect.all() or not defect.any():
         return None
-    if abs(auroc(defect, np.array(run.scores)) - run.metrics[IMAGE_METRIC]) > _SCORE_TOLERANCE:
+    scores = np.array(run.scores)
+    if abs(auroc(defect, scores) - run.metrics[IMAGE_METRIC]) > _SCORE_TOLERANCE:
         return None
-    return _replicates(run.defects, run.scores, content_seed(*_cell_content(run), "images", run.test_names))
-
-
-@lru_cache(maxsize=1024)
-def _replicates(defects: tuple[bool, ...], scores: tuple[float, ...], seed: int) -> Floats:
-    replicates = auroc_replicates(np.array(defects, dtype=bool), np.array(scores), seed)
+    replicates = auroc_replicates(defect, scores, content_seed(*_cell_content(run), "images", run.test_names))
     replicates.flags.writeable = False
     return replicates

@@ -98,27 +98,32 @@ class Context:
         """The node's artifact, made with its inputs if it is not there; the cost is recorded under its stage."""
         found = self.store.find(node.key)
         if found is not None:
-            self._record(node, 0.0, cached=True)
+            self._record(node, 0.0, reused=found)
             return found
         inputs = {name: self.ensure(child) for name, child in node.inputs.items()}
         outer, self._nested = self._nested, 0.0
         started = time.perf_counter()
         artifact, cached = self.store.ensure(node.key, lambda folder: node.create(folder, inputs))
         seconds = time.perf_counter() - started
-        self._record(node, seconds - self._nested, cached=cached)
+        self._record(node, seconds - self._nested, reused=artifact if cached else None)
         self._nested = outer + seconds
         return artifact
 
-    def _record(self, node: Node, seconds: float, *, cached: bool) -> None:
-        entry = self.stages.setdefault(node.key.stage, {"seconds": 0.0, "cached": True, "artifacts": []})
+    def _record(self, node: Node, seconds: float, *, reused: Artifact | None) -> None:
+        entry = self.stages.setdefault(
+            node.key.stage, {"seconds": 0.0, "reused_seconds": 0.0, "cached": True, "artifacts": []}
+        )
         entry["seconds"] = round(entry["seconds"] + seconds, 3)
-        entry["cached"] = entry["cached"] and cached
+        entry["cached"] = entry["cached"] and reused is not None
         if node.digest not in entry["artifacts"]:
             entry["artifacts"].append(node.digest)
+            entry["reused_seconds"] = round(entry["reused_seconds"] + (reused.seconds if reused else 0.0), 3)
 
     def record_reused(self, node: Node) -> None:
         """Enter a node and its inputs that were never opened, because what they lead to was already there."""
-        if node.key.stage not in self.stages:
-            self._record(node, 0.0, cached=True)
+        if node.digest not in self.stages.get(node.key.stage, {}).get("artifacts", ()):
+            found = self.store.find(node.key)
+            if found is not None:
+                self._record(node, 0.0, reused=found)
         for child in node.inputs.values():
             self.record_reused(child)

@@ -33,6 +33,8 @@ PROXY_VERSION = 1
 PROXY_IMAGES = 32
 """Good views, and as many synthetic defects, that the proxy score is measured on."""
 _MAPS_PER_TYPE = 2
+_TIMED_IMAGES = 3
+"""Test images scored once more, one by one, to learn the detector's latency."""
 
 
 def detector_node(context: Context, training: Node) -> Node:
@@ -62,6 +64,7 @@ def detector_node(context: Context, training: Node) -> Node:
             device=context.device,
             cache=StoredFeatures(context),
             test_digest=category.fingerprint,
+            timed_images=_TIMED_IMAGES,
             progress=context.progress,
         )
         defect = np.array([item.is_defect for item in items])

@@ -1,7 +1,23 @@
 """Where results are kept: content-addressed artifacts, and the ledger with one row per run."""
 
 from fewgood.store.artifacts import Artifact, ArtifactKey, ArtifactStore
+from fewgood.store.compaction import Compaction, write_part
 from fewgood.store.home import Home
-from fewgood.store.ledger import LEDGER_SCHEMA, Ledger
+from fewgood.store.index import LedgerIndex
+from fewgood.store.ledger import Ledger
+from fewgood.store.location import Location
+from fewgood.store.schema import LEDGER_SCHEMA, SCHEMA_VERSION
 
-__all__ = ["LEDGER_SCHEMA", "Artifact", "ArtifactKey", "ArtifactStore", "Home", "Ledger"]
+__all__ = [
+    "LEDGER_SCHEMA",
+    "SCHEMA_VERSION",
+    "Artifact",
+    "ArtifactKey",
+    "ArtifactStore",
+    "Compaction",
+    "Home",
+    "Ledger",
+    "LedgerIndex",
+    "Location",
+    "write_part",
+]

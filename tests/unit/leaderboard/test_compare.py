@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fewgood.leaderboard import compare_document, leaderboard, read_runs
+from fewgood.leaderboard import compare, compare_document, leaderboard, pick_runs, read_runs
 from fewgood.leaderboard.runs import configurations
-from fewgood.leaderboard.statistics import choose, difference, estimate, partner
+from fewgood.leaderboard.statistics import choose, difference, estimate, partner, pool
 
 
 def entry(document, arm, against):
@@ -189,6 +189,105 @@ def test_the_proxy_chooses_and_the_partner_has_the_same_size(make_row):
     assert (control.count, remark) == (8, None)
 
 
+LARGE = ("spec_json", "support_files", "test_scores")
+
+
+def shown(rankings):
+    """What a comparison says: means, intervals, counts and p-values, without the arrays behind them."""
+    return [
+        [
+            (key, {name: value.to_json() for name, value in values.items() if value.mean is not None})
+            for part in (item, *item.cells)
+            for group in (part.estimates, part.differences)
+            for key, values in group.items()
+        ]
+        + [(cell.key, cell.kind, tuple(cell.arms)) for cell in item.cells]
+        + list(item.gains.items())
+        for item in rankings
+    ]
+
+
+def studied(make_row):
+    rows = []
+    for category in ("bolt", "tile"):
+        for seed in (0, 1):
+            rows.append(make_row("none", seed, category=category))
+            for count in (4, 8, 16):
+                proxy = 0.5 + ((count * 7 + len(category)) % 5) / 10
+                rows.append(make_row("augment", seed, category=category, count=count, lift=0.2, proxy_score=proxy))
+                rows.append(make_row("generate", seed, category=category, count=count, lift=0.4, proxy_score=proxy))
+        rows.append(
+            make_row("generate", 2, category=category, count=8, status="failed", error="boom", image_auroc=None)
+        )
+    return rows
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(0, 27), max_size=12), st.sampled_from(["proxy", "test", "fixed"]))
+def test_comparing_the_picked_runs_gives_the_same_numbers(dropped, select_on):
+    rows = [row | {"select_on": select_on} for index, row in enumerate(STUDIED) if index not in dropped]
+    runs = read_runs(rows)
+    picked, remarks = pick_runs(runs)
+    assert shown(compare(picked)) == shown(compare(runs))
+    assert [[cell.notes for cell in item.cells] for item in compare(picked, remarks=remarks)] == [
+        [cell.notes for cell in item.cells] for item in compare(runs)
+    ]
+    assert pick_runs(picked)[0] == picked
+    assert set(picked) <= set(runs)
+
+
+def test_one_configuration_per_arm_is_picked_with_its_failures_and_a_remark():
+    picked, remarks = pick_runs(read_runs(STUDIED))
+    assert len({(run.cell, run.arm, run.config_hash) for run in picked}) == 6
+    assert any("highest proxy score" in note for notes in remarks.values() for note in notes)
+    assert {run.status for run in pick_runs(read_runs(STUDIED_ON_8))[0]} == {"ok", "failed"}
+
+
+@pytest.mark.parametrize("select_on", ["proxy", "test", "fixed"])
+def test_narrow_rows_pick_what_full_rows_pick(select_on):
+    rows = [row | {"select_on": select_on, "baseline_options": '{"coreset":0.1}'} for row in STUDIED]
+    rows = [row | {"count": row["added"] or None} for row in rows]
+    narrow = [{name: value for name, value in row.items() if name not in LARGE} for row in rows]
+    full, short = (pick_runs(read_runs(each)) for each in (rows, narrow))
+    assert [run.run_id for run in short[0]] == [run.run_id for run in full[0]]
+    assert short[1] == full[1]
+    assert compare(short[0])[0].cells[0].estimates["none"]["image_auroc"].resampled == "seeds"
+
+
+def test_without_specs_a_partner_shares_what_the_columns_say(make_row):
+    rows = [make_row("generate", seed, count=8, prompt="a bolt") for seed in (0, 1)]
+    rows += [
+        make_row("generate-random", seed, count=8, prompt=prompt, config_hash=f"random-{index}")
+        | {"run_id": f"random-{index}-{seed}", "started_utc": f"2025-01-0{index + 1}"}
+        for seed in (0, 1)
+        for index, prompt in enumerate(("a bolt", "a screw"))
+    ]
+    narrow = [{name: value for name, value in row.items() if name not in LARGE} for row in rows]
+    picked, _ = pick_runs(read_runs(narrow))
+    assert {run.prompt for run in picked if run.arm == "generate-random"} == {"a bolt"}
+
+
+def test_a_difference_negated_is_the_difference_the_other_way_round(make_cell):
+    arms = {item.arm: item.runs for item in configurations(read_runs(make_cell()))}
+    gap = difference(arms["generate"], arms["none"], "image_auroc")
+    back = difference(arms["none"], arms["generate"], "image_auroc")
+    turned = gap.negated()
+    assert (turned.mean, turned.low, turned.high) == pytest.approx((back.mean, back.low, back.high))
+    assert turned.values == pytest.approx(back.values)
+    assert gap.negated().negated().to_json() == gap.to_json()
+    assert estimate([], "image_auroc").negated().mean is None
+
+
+def test_an_estimate_at_another_level(make_cell):
+    arms = {item.arm: item.runs for item in configurations(read_runs(make_cell()))}
+    usual = difference(arms["augment"], arms["none"], "image_auroc")
+    wide = difference(arms["augment"], arms["none"], "image_auroc", level=0.999)
+    assert wide.low < usual.low <= usual.mean <= usual.high < wide.high
+    assert (usual.to_json().get("level"), wide.to_json()["level"]) == (None, 0.999)
+    again = pool([("bolt", usual)], bounds=(-1.0, 1.0), level=0.999)
+    assert (again.low, again.high) == (wide.low, wide.high)
+
+
 def test_group_metrics_of_loco_are_reported_apart(make_cell):
     groups = json.dumps({"logical": {"image_auroc": 0.6}, "structural": {"image_auroc": 0.8}})
     rows = make_cell(group_metrics_json=groups)
@@ -210,11 +309,13 @@ def test_missing_metric_says_so(make_row):
     assert difference(runs, [], "image_auroc").mean is None
 
 
-def _rows():
+def _conftest():
     from pathlib import Path
     from runpy import run_path
 
-    return run_path(str(Path(__file__).parent / "conftest.py"))["build_cell"]()
+    return run_path(str(Path(__file__).parent / "conftest.py"))
 
 
-ROWS = _rows()
+ROWS = _conftest()["build_cell"]()
+STUDIED = studied(_conftest()["build_row"])
+STUDIED_ON_8 = [row for row in STUDIED if row["arm"] != "generate" or "-8-" in row["run_id"]]

@@ -10,9 +10,11 @@ import pytest
 
 from fewgood.leaderboard import compare, read_runs
 from fewgood.leaderboard.charts import Dot, Series, dot_chart, point_chart, ticks
+from fewgood.leaderboard.figure import chart_html, charts_css
 from fewgood.leaderboard.headline import cautions, headline
-from fewgood.leaderboard.report import CellPictures, render_report
-from fewgood.leaderboard.report_charts import rank_correlation
+from fewgood.leaderboard.ranks import boards
+from fewgood.leaderboard.report import CellPictures, answer_tone, gain_tile, render_report
+from fewgood.leaderboard.report_charts import board_chart, rank_correlation
 
 VOID = {"meta", "img", "br", "line", "path", "circle", "rect", "link", "input", "hr"}
 
@@ -88,6 +90,97 @@ def test_the_order_of_rows_does_not_change_a_byte(make_row):
     rows = many(make_row)
     shuffled = random.Random(1).sample(rows, len(rows))
     assert render_report(rows, title="t") == render_report(shuffled, title="t")
+
+
+def test_the_sections_come_in_order(make_row, make_cell):
+    failed = make_row("noise", 0, count=8, status="failed", error="no")
+    pictures = [CellPictures(label="bolt", support=[b"x"])]
+    text = render_report([*many(make_row), *make_cell("tile"), failed], title="t", pictures=pictures)
+    found = re.findall(r'<section id="(\w+)">', text)
+    named = ["answer", "gains", "boards", "cells", "findings", "saturation", "cost", "coverage"]
+    named += ["pictures", "published", "method", "failures"]
+    assert found == named
+    assert set(re.findall(r'<a href="#(\w+)">', text)) == set(named)
+
+
+def test_published_values_stand_apart_and_only_beside_their_data(make_cell):
+    text = render_report(make_cell(), title="t")
+    apart = text[text.index('<section id="published">') : text.index('<section id="method">')]
+    assert "not ours, not ranked" in apart
+    assert "2403.06247" in apart
+    assert "2403.06247" not in text.replace(apart, "")
+    assert "Published values" not in render_report(make_cell(dataset="mine"), title="t")
+
+
+def test_one_seed_shows_no_interval_of_ours(make_row):
+    rows = [row for row in many(make_row) if row["seed"] == 0]
+    text = render_report([*rows, make_row("generate-random", 0, count=16)], title="t")
+    assert not re.search(r"\d \[[+-]?\d", text)
+    assert "interval +" not in text
+    assert "interval -" not in text
+    assert not re.search(r'class="interval', text)
+    assert "No point can be named" in text
+
+
+def test_values_that_are_not_numbers_are_left_out(make_row):
+    rows = [{**row, "image_auroc": float("nan")} if row["seed"] == 1 else row for row in many(make_row)]
+    assert "nan" not in re.sub(r"<style>.*?</style>", "", render_report(rows, title="t"), flags=re.DOTALL).lower()
+    nothing = render_report([{**row, "image_auroc": float("nan")} for row in rows], title="t")
+    assert "Nothing can be said yet" in nothing
+
+
+def test_a_partial_cell_is_named(make_row, make_cell):
+    rows = make_cell("bolt") + [row for row in make_cell("tile") if (row["arm"], row["seed"]) != ("generate", 2)]
+    text = render_report(rows, title="t")
+    covered = text[text.index('<section id="coverage">') :]
+    assert "1 of 2 cells are complete, 1 partial" in covered
+    assert "generate: seed 2" in covered
+
+
+def test_a_chart_is_one_figure_and_its_style_stays_inside_fewgood():
+    evil = "<b>&\u202e"
+    chart = dot_chart([Dot(label=evil, mean=0.1)], title=evil, caption=evil, axis=evil)
+    page = Page(chart_html(chart))
+    assert page.open == []
+    assert page.tags[0] == "figure"
+    assert "b" not in page.tags
+    assert "\u202e" not in chart_html(chart)
+    rules = re.sub(r"/\*.*?\*/|@media[^{]*\{", "", charts_css(), flags=re.DOTALL)
+    selectors = [one.strip() for many in re.findall(r"([^{}]+)\{", rules) for one in many.split(",")]
+    assert len(selectors) > 30
+    assert all(one.startswith(".fewgood") for one in selectors)
+    assert "<" not in charts_css()
+
+
+def test_every_class_and_colour_of_a_chart_has_a_rule(make_row, make_cell):
+    text = render_report([*many(make_row), *make_cell("tile")], title="t")
+    marks = re.findall(r'<(?:line|path|circle|rect) class="([^"]+)"', text)
+    used = {name for names in marks for name in names.split()}
+    assert {"up", "one", "two", "total"} <= used
+    # `neutral` is what a mark is without a colour of its own; `bar` only names a mark.
+    assert all(f".{name}" in charts_css() for name in used - {"neutral", "bar"})
+    variables = set(re.findall(r"var\((--\w+)\)", text))
+    assert all(charts_css().count(f"{name}:") == 3 for name in variables)  # light, the system's dark, and dark
+
+
+def test_the_answer_has_a_colour_and_large_numbers(make_cell):
+    tones = {}
+    for lift in (1.5, -1.2, 0.0):
+        (ranking,) = compare(read_runs(make_cell(seeds=5, lift=lift)))
+        tones[lift] = answer_tone(ranking)
+        label, value, detail = gain_tile("gain", ranking.differences["generate", "none"]["image_auroc"])
+        assert (label, value[0] == "-") == ("gain", lift < 0) or lift == 0.0
+        assert detail.endswith("1 cell")
+    assert tones == {1.5: "good", -1.2: "bad", 0.0: "open"}
+    assert gain_tile("gain", None) == ("gain", "-", "not measured")
+
+
+def test_a_board_has_a_chart_of_means_or_of_ranks(make_cell):
+    few = [row for name in "ab" for row in make_cell(name, seeds=2)]
+    chart = board_chart(boards(read_runs(few))[0])
+    assert [row[-1] for row in chart.rows] == ["rank 1", "rank 2", "rank 3"]
+    enough = [row for name in "abcdef" for row in make_cell(name, seeds=2)]
+    assert board_chart(boards(read_runs(enough))[0]).title == "Mean ranks over 6 cells"
 
 
 def test_hostile_text_is_escaped(make_cell):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,45 @@ def test_delong_of_equal_scores_and_of_too_few_images():
 @pytest.mark.parametrize("case", json.loads((FOLDER / "holm.json").read_text()), ids=lambda case: case["reason"][:30])
 def test_holm(case):
     assert holm(case["p"]) == pytest.approx(case["adjusted"])
+
+
+@pytest.mark.parametrize(
+    "case", json.loads((FOLDER / "wilcoxon.json").read_text()), ids=lambda case: case["reason"][:30]
+)
+def test_wilcoxon_reproduces_the_published_example(case):
+    differences = np.round(np.array(case["first"]) - case["second"], 12)
+    assert smaller_rank_sum(differences) == case["expected"]["smaller_rank_sum"]
+    assert wilcoxon(differences.tolist()) == pytest.approx(case["expected"]["p"], abs=case["tolerance"])
+    # Every sign pattern of the differences that are not zero, enumerated.
+    present = differences[differences != 0]
+    sums = [smaller_rank_sum(np.abs(present) * signs) for signs in product((1, -1), repeat=len(present))]
+    assert np.mean(np.array(sums) <= smaller_rank_sum(present)) == pytest.approx(case["expected"]["p"], abs=1e-12)
+
+
+def smaller_rank_sum(differences):
+    """Demsar's T: ranks of the absolute differences, ties sharing theirs, those of zeros split between the two sums."""
+    size = np.abs(differences)
+    ranks = np.array([(size < value).sum() + ((size == value).sum() + 1) / 2 for value in size])
+    zeros = ranks[differences == 0].sum() / 2
+    return min(ranks[differences > 0].sum() + zeros, ranks[differences < 0].sum() + zeros)
+
+
+@pytest.mark.parametrize(
+    "case", json.loads((FOLDER / "friedman.json").read_text()), ids=lambda case: case["reason"][:30]
+)
+def test_friedman_and_nemenyi_reproduce_the_published_example(case):
+    found = friedman({name: [-rank for rank in ranks] for name, ranks in case["ranks"].items()})
+    expected, tolerance = case["expected"], case["tolerance"]
+    assert found.ranks == pytest.approx(expected["mean_ranks"], abs=tolerance["mean_ranks"])
+    assert found.critical_difference == pytest.approx(
+        expected["critical_difference"], abs=tolerance["critical_difference"]
+    )
+    size, count = len(found.ranks), found.categories
+    spread = math.fsum(rank**2 for rank in found.ranks.values()) - size * (size + 1) ** 2 / 4
+    assert 12 * count / (size * (size + 1)) * spread == pytest.approx(
+        expected["chi_square"], abs=tolerance["chi_square"]
+    )
+    assert (found.p < 0.05) is expected["significant_at_5_percent"]
 
 
 def test_wilcoxon_is_exact_and_needs_six_categories():

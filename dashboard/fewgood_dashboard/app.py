@@ -1,0 +1,86 @@
+"""The Streamlit entry: pages, login where it is configured, and the same frame around every page."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from fewgood.errors import FewgoodError
+from fewgood.leaderboard.formats import plain_text
+from fewgood_dashboard import parts
+from fewgood_dashboard.source import Source, connect
+
+__all__ = ["PAGES", "draw", "main"]
+
+PAGES = (
+    ("overview", "Overview", ":material/home:"),
+    ("leaderboard", "Leaderboard", ":material/leaderboard:"),
+    ("compare", "Compare", ":material/compare_arrows:"),
+    ("findings", "Findings", ":material/insights:"),
+    ("sweep", "Sweep", ":material/tune:"),
+    ("gallery", "Gallery", ":material/photo_library:"),
+    ("cost", "Cost", ":material/timer:"),
+    ("runs", "Runs", ":material/list_alt:"),
+    ("about", "About", ":material/info:"),
+)
+"""(module and address, title, icon) of each page."""
+
+ICON = Path(__file__).with_name("icon.png")
+"""The browser tab's picture; a file of ours, since Streamlit fetches named icons from a server."""
+
+logger = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Draw the page that the address names."""
+    st.set_page_config(page_title="fewgood", page_icon=str(ICON), layout="wide")
+    if not _admitted():
+        return
+    parts.sheet()
+    source = connect()
+    pages = [
+        st.Page(partial(draw, module, source), title=title, icon=icon, url_path=module, default=number == 0)
+        for number, (module, title, icon) in enumerate(PAGES)
+    ]
+    st.navigation(pages).run()
+
+
+def draw(module: str, source: Source) -> None:
+    """Draw one page of `PAGES`; what is wrong with the ledger is said on the page, which stays up."""
+    st.title(next(title for name, title, _ in PAGES if name == module))
+    try:
+        parts.problems(source)
+        if source.error and not source.version:
+            return
+        if module not in ("sweep", "about") and not source.index.query("SELECT 1 FROM runs LIMIT 1").num_rows:
+            parts.empty(source)
+            return
+        render: Any = importlib.import_module(f"fewgood_dashboard.views.{module}").render
+        render(source)
+    except FewgoodError as error:
+        st.error("This page cannot be shown now.")
+        st.text(plain_text(str(error)))
+    except Exception as error:
+        if type(error).__module__.startswith("streamlit"):
+            raise  # how Streamlit stops or repeats a script
+        logger.exception("page %s failed", module)
+        st.error("This page failed by a fault of ours; the server's log has the details. The other pages still work.")
+        st.text(plain_text(f"{type(error).__name__}: {error}")[:500])
+
+
+def _admitted() -> bool:
+    """Whether this reader may see the pages: always, unless Streamlit's login is configured and he is not logged in."""
+    try:
+        configured = "auth" in st.secrets
+    except FileNotFoundError:
+        configured = False
+    if not configured or st.user.is_logged_in:
+        return True
+    st.title("fewgood")
+    st.button("Log in", on_click=st.login, type="primary")
+    return False

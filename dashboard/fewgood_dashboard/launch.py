@@ -1,0 +1,122 @@
+"""Starting the dashboard's server in this process, with the ledger already read when the first page is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import threading
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import streamlit
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fewgood.errors import SpecError
+from fewgood_dashboard.app import PAGES
+from fewgood_dashboard.source import Settings, connect
+
+__all__ = ["LOOPBACK", "read_secrets", "serve"]
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+_OPTIONS: dict[str, object] = {
+    "server.headless": True,
+    "global.disableWidgetStateDuplicationWarning": True,  # `address` sets widgets from the address on purpose
+    "server.fileWatcherType": "none",
+    "server.enableStaticServing": False,
+    "browser.gatherUsageStats": False,
+    "client.toolbarMode": "viewer",
+    "client.showErrorDetails": "none",
+    "theme.light.primaryColor": "#00639c",
+    "theme.dark.primaryColor": "#62b8ee",
+}
+
+_BASE = b"<script>window.__streamlit = {BACKEND_BASE_URL: location.origin + '/'}</script>"
+"""Tells Streamlit's page where its server is; else it looks for it below the address of every page first, and logs
+errors of what it does not find there."""
+
+logger = logging.getLogger(__name__)
+
+
+def read_secrets(path: Path | None) -> dict[str, Any]:
+    """A Streamlit secrets file; with a table `[auth]` readers must log in with OpenID Connect.
+
+    Raises:
+        SpecError: if it cannot be read, or is not TOML.
+    """
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SpecError(f"--secrets {path} cannot be used ({error}): give a TOML file with an [auth] table") from error
+
+
+def serve(settings: Settings, *, host: str, port: int, secrets: Mapping[str, Any]) -> None:
+    """Serve the dashboard until the process is interrupted.
+
+    Args:
+        settings: Where it reads.
+        host: Address to listen on.
+        port: Port to listen on.
+        secrets: What `read_secrets` gave.
+    """
+    os.environ["FEWGOOD_HOME"] = str(settings.home.root)
+    os.environ["FEWGOOD_LEDGER"] = settings.ledger or ""
+    threading.Thread(target=_warm, args=(settings,), daemon=True).start()
+    app = streamlit.App(Path(__file__).with_name("page.py"), secrets=dict(secrets), middleware=[Middleware(_KnownBase)])
+    app.run(config=_OPTIONS | {"server.address": host, "server.port": port})
+
+
+class _KnownBase:
+    """Middleware that adds `_BASE` to the one HTML page that Streamlit serves at every address."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started: Message | None = None
+        body = b""
+        # The page is 8 kB and is changed here, so it comes uncompressed; scripts and pictures are not asked for as HTML.
+        if b"text/html" in dict(scope["headers"]).get(b"accept", b""):
+            scope = {**scope, "headers": [item for item in scope["headers"] if item[0] != b"accept-encoding"]}
+
+        async def pass_on(message: Message) -> None:
+            nonlocal started, body
+            if message["type"] == "http.response.start":
+                kind = Headers(raw=message["headers"]).get("content-type", "")
+                if not kind.startswith("text/html"):
+                    await send(message)
+                else:
+                    started = message
+            elif started is None:
+                await send(message)
+            else:
+                body += message.get("body", b"")
+                if not message.get("more_body", False):
+                    changed = body.replace(b"<head>", b"<head>" + _BASE, 1)
+                    headers = MutableHeaders(raw=list(started["headers"]))
+                    headers["content-length"] = str(len(changed))
+                    del headers["etag"]
+                    await send({**started, "headers": headers.raw})
+                    await send({"type": "http.response.body", "body": changed})
+
+        await self._app(scope, receive, pass_on)
+
+
+def _warm(settings: Settings) -> None:
+    """Read the ledger and import the pages before anybody asks, so that the first page is quick."""
+    try:
+        connect(settings)
+        for module, _, _ in PAGES:
+            importlib.import_module(f"fewgood_dashboard.views.{module}")
+    except Exception:
+        logger.exception("the ledger could not be read in advance; the pages say why")

@@ -1,0 +1,385 @@
+"""The dashboard's SQL: derived tables over the ledger index, and the pages that are cut out of them.
+
+Three tables are made whenever the ledger changed. `runs` holds one row per result, by the rules of
+`fewgood.leaderboard.read_runs`; `configurations` one per configuration of an arm in a cell; `rankings` one per set of runs
+that may be compared. Every table that a page shows is filtered, sorted and cut to its page here, not in the browser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fewgood.leaderboard.runs import METRICS, RankingKey
+from fewgood.store import LedgerIndex
+
+__all__ = [
+    "SORTS",
+    "Filter",
+    "Page",
+    "RankingLine",
+    "configuration_page",
+    "derive",
+    "distinct",
+    "cells",
+    "data",
+    "entries_of",
+    "gallery_runs",
+    "latest_entries",
+    "machines",
+    "pictured",
+    "rankings",
+    "run_of",
+    "run_page",
+    "spent",
+    "totals",
+]
+
+_KEY = "baseline, backbone, image_size, shots, select_on, backbone_digest, options"
+_CELL = "dataset, category, data_fingerprint"
+
+_CLEAN = f"""
+CREATE OR REPLACE TEMP VIEW clean AS
+SELECT entry, coalesce(nullif(run_id, ''), entry) AS run_id,
+  coalesce(nullif(status, ''), 'failed') = 'ok' AS ok,
+  coalesce(study, '') AS study, coalesce(spec_hash, '') AS spec_hash,
+  coalesce(nullif(config_hash, ''), coalesce(nullif(arm, ''), 'none') || '-' || coalesce(added::VARCHAR, 'None')) AS config_hash,
+  coalesce(dataset, '') AS dataset, coalesce(category, '') AS category, coalesce(nullif(kind, ''), 'unknown') AS kind,
+  coalesce(baseline, '') AS baseline, coalesce(backbone, '') AS backbone, coalesce(backbone_digest, '') AS backbone_digest,
+  coalesce(image_size::VARCHAR, '') AS image_size, coalesce(shots, '') AS shots,
+  coalesce(nullif(arm, ''), 'none') AS arm, coalesce(seed, 0) AS seed, coalesce(nullif(select_on, ''), 'fixed') AS select_on,
+  coalesce(nullif(baseline_options, ''), '{{}}') AS options,
+  CASE WHEN arm IN ('none', 'full') THEN NULL ELSE coalesce("count", added) END AS "count",
+  coalesce(data_fingerprint, '') AS data_fingerprint, coalesce(support_digest, '') AS support_digest, prompt,
+  {", ".join(METRICS)}, added, proxy_score, seconds, cpu_seconds, gpu_seconds, reused_seconds, latency_ms,
+  coalesce(precision, '') AS precision, coalesce(hardware, '') AS hardware, coalesce(started_utc, '') AS started_utc
+FROM entries
+"""
+
+_SETTLED = f"""
+CREATE OR REPLACE TABLE runs AS
+WITH by_id AS (
+  SELECT * FROM clean
+  QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY ok DESC, started_utc DESC, entry DESC) = 1
+), keys AS (
+  SELECT DISTINCT dataset, category, baseline, options, shots, select_on, backbone, backbone_digest, image_size, data_fingerprint
+  FROM by_id WHERE ok
+), joined AS (
+  SELECT failed.entry, count(*) AS fits, any_value(keys.backbone) AS backbone,
+    any_value(keys.backbone_digest) AS backbone_digest, any_value(keys.image_size) AS image_size,
+    any_value(keys.data_fingerprint) AS data_fingerprint
+  FROM by_id AS failed JOIN keys USING (dataset, category, baseline, options, shots, select_on)
+  WHERE NOT failed.ok AND failed.backbone IN ('', keys.backbone) AND failed.backbone_digest IN ('', keys.backbone_digest)
+    AND failed.image_size IN ('', keys.image_size) AND failed.data_fingerprint IN ('', keys.data_fingerprint)
+  GROUP BY failed.entry HAVING count(*) = 1
+), settled AS (
+  SELECT by_id.* REPLACE (
+  coalesce(joined.backbone, by_id.backbone) AS backbone,
+  coalesce(joined.backbone_digest, by_id.backbone_digest) AS backbone_digest,
+  coalesce(joined.image_size, by_id.image_size) AS image_size,
+  coalesce(joined.data_fingerprint, by_id.data_fingerprint) AS data_fingerprint)
+FROM by_id LEFT JOIN joined USING (entry)
+)
+SELECT * FROM settled
+QUALIFY row_number() OVER (
+  PARTITION BY {_KEY}, {_CELL}, arm, config_hash, seed
+  ORDER BY ok DESC, started_utc DESC, run_id DESC) = 1
+"""
+
+_CONFIGURATIONS = f"""
+CREATE OR REPLACE TABLE configurations AS
+WITH grouped AS (
+  SELECT ranking, {_CELL}, arm, config_hash, max("count") AS "count", max(kind) FILTER (kind <> 'unknown') AS kind,
+    count(*) FILTER (ok) AS seeds, count(*) FILTER (NOT ok) AS failed,
+    {", ".join(f"avg({name}) FILTER (ok) AS {name}" for name in METRICS)},
+    CASE WHEN count(proxy_score) FILTER (ok) = count(*) FILTER (ok) THEN avg(proxy_score) FILTER (ok) END AS proxy_score,
+    avg(seconds) FILTER (ok) AS seconds, median(latency_ms) FILTER (ok) AS latency_ms, max(started_utc) AS started_utc
+  FROM runs GROUP BY ranking, {_CELL}, arm, config_hash
+), controls AS (
+  SELECT ranking, {_CELL}, arg_max(config_hash, (seeds, started_utc, config_hash)) AS config_hash
+  FROM grouped WHERE arm = 'none' AND seeds > 0 GROUP BY ranking, {_CELL}
+), gains AS (
+  SELECT own.ranking, own.dataset, own.category, own.data_fingerprint, own.arm, own.config_hash,
+    avg(own.image_auroc - control.image_auroc) AS gain_none
+  FROM controls JOIN runs AS control USING (ranking, {_CELL}, config_hash)
+  JOIN runs AS own ON own.ranking = control.ranking AND own.dataset = control.dataset AND own.category = control.category
+    AND own.data_fingerprint = control.data_fingerprint AND own.seed = control.seed
+    AND (own.support_digest = control.support_digest OR own.arm = 'full')
+  WHERE control.arm = 'none' AND own.arm <> 'none' AND own.ok AND control.ok
+  GROUP BY ALL
+)
+SELECT grouped.* REPLACE (coalesce(grouped.kind, 'unknown') AS kind), gains.gain_none
+FROM grouped LEFT JOIN gains USING (ranking, {_CELL}, arm, config_hash)
+"""
+
+_RANKINGS = """
+CREATE OR REPLACE TABLE rankings AS
+SELECT ranking, any_value(baseline) AS baseline, any_value(backbone) AS backbone, any_value(image_size) AS image_size,
+  any_value(shots) AS shots, any_value(select_on) AS select_on, any_value(backbone_digest) AS backbone_digest,
+  any_value(options) AS options, count(*) FILTER (ok) AS finished, count(*) FILTER (NOT ok) AS failed,
+  count(DISTINCT (dataset, category, data_fingerprint)) AS cells,
+  count(DISTINCT (dataset, category, data_fingerprint)) FILTER (ok AND arm = 'generate') AS generated_cells,
+  count(DISTINCT seed) FILTER (ok) AS seeds, list(DISTINCT dataset ORDER BY dataset) AS datasets, max(started_utc) AS last
+FROM runs GROUP BY ranking
+"""
+
+SORTS: Mapping[str, str] = {
+    "image AUROC": "image_auroc",
+    "gain vs none": "gain_none",
+    "pixel AUROC": "pixel_auroc",
+    "AUPRO": "pixel_aupro",
+    "proxy score": "proxy_score",
+    "images added": '"count"',
+    "seeds": "seeds",
+    "failed runs": "failed",
+    "seconds": "seconds",
+    "latest": "started_utc",
+}
+"""What the leaderboard can be sorted by, as people read it -> column of `configurations`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankingLine:
+    """One ranking: what its runs share, and how much of it there is."""
+
+    digest: str
+    key: RankingKey
+    finished: int
+    failed: int
+    cells: int
+    generated_cells: int
+    seeds: int
+    datasets: tuple[str, ...]
+    last: str
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        key = self.key
+        shots = f"{key.shots}-shot" if key.shots.isdigit() else f"{key.shots} data"
+        size = f"{key.image_size} px" if key.image_size else ""
+        chosen = {"proxy": "chosen by proxy", "test": "CHOSEN ON TEST SCORES", "fixed": "fixed settings"}
+        parts = (key.baseline, key.backbone, size, shots, chosen.get(key.select_on, key.select_on))
+        return " \u00b7 ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """Which rows of a table: a value per column, empty for all; every value is bound, never pasted into SQL."""
+
+    ranking: str = ""
+    equal: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+
+    def where(self, extra: str = "TRUE") -> tuple[str, list[Any]]:
+        """The WHERE clause and its parameters."""
+        clauses: list[str] = [extra]
+        values: list[Any] = []
+        if self.ranking:
+            clauses.append("ranking = ?")
+            values.append(self.ranking)
+        for column, wanted in self.equal.items():
+            if column not in _FILTERABLE:
+                raise ValueError(f"no filter on {column}")
+            chosen = [wanted] if isinstance(wanted, str) else list(wanted)
+            if chosen and chosen != [""]:
+                clauses.append(f"{column} IN (SELECT unnest(?))")
+                values.append(chosen)
+        return " AND ".join(clauses), values
+
+
+_FILTERABLE = frozenset(
+    {"dataset", "category", "arm", "kind", "baseline", "shots", "study", "config_hash", "data_fingerprint", "status"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """One page of a table: its rows, and how many there are in all."""
+
+    rows: tuple[dict[str, Any], ...]
+    total: int
+    number: int
+    size: int
+
+    @property
+    def pages(self) -> int:
+        """How many pages there are; at least one."""
+        return max(1, -(-self.total // self.size))
+
+
+def derive(index: LedgerIndex) -> None:
+    """Make `runs`, `configurations` and `rankings` from the entries that the index holds."""
+    index.execute(_CLEAN)
+    index.execute(_SETTLED)
+    found = index.query(f"SELECT DISTINCT {_KEY} FROM runs").to_pylist()
+    keys = [", ".join(_literal(text) for text in (*row.values(), RankingKey(**row).digest)) for row in found]
+    index.execute(f"CREATE OR REPLACE TABLE ranking_keys ({_KEY.replace(',', ' VARCHAR,')} VARCHAR, ranking VARCHAR)")
+    for values in keys:
+        index.execute(f"INSERT INTO ranking_keys VALUES ({values})")
+    index.execute(f"CREATE OR REPLACE TABLE runs AS SELECT * FROM runs JOIN ranking_keys USING ({_KEY})")
+    index.execute(_CONFIGURATIONS)
+    index.execute(_RANKINGS)
+
+
+def _literal(text: str) -> str:
+    """Text of the ledger as an SQL string: standard strings have one character that ends them, and it is doubled."""
+    return "'" + text.replace("'", "''").replace("\0", "") + "'"
+
+
+def totals(index: LedgerIndex) -> dict[str, Any]:
+    """How much the ledger holds: runs, failed, cells, detectors, seeds, hours, first and last start."""
+    return dict(
+        index.query(
+            """SELECT count(*) FILTER (ok) AS finished, count(*) FILTER (NOT ok) AS failed,
+            count(DISTINCT (dataset, category, baseline, shots)) AS cells, count(DISTINCT ranking) AS rankings,
+            count(DISTINCT (dataset, category)) AS categories, count(DISTINCT seed) FILTER (ok) AS seeds,
+            sum(seconds) / 3600 AS hours, min(nullif(started_utc, '')) AS first, max(nullif(started_utc, '')) AS last,
+            count(*) FILTER (select_on = 'test') AS on_test FROM runs"""
+        ).to_pylist()[0]
+    )
+
+
+def rankings(index: LedgerIndex) -> list[RankingLine]:
+    """All rankings: those with most cells that have generation first, then by runs; chosen on test scores last."""
+    found = index.query(
+        """SELECT * FROM rankings ORDER BY (select_on = 'test'), generated_cells DESC, finished DESC, ranking"""
+    ).to_pylist()
+    lines = []
+    for row in found:
+        key = {name.strip(): row[name.strip()] for name in _KEY.split(",")}
+        lines.append(
+            RankingLine(
+                digest=row["ranking"],
+                key=RankingKey(**key),
+                datasets=tuple(row["datasets"]),
+                **{name: row[name] for name in ("finished", "failed", "cells", "generated_cells", "seeds", "last")},
+            )
+        )
+    return lines
+
+
+def distinct(index: LedgerIndex, column: str, chosen: Filter) -> list[str]:
+    """The values of a column among the runs that pass a filter, in order."""
+    if column not in _FILTERABLE:
+        raise ValueError(f"no filter on {column}")
+    where, values = chosen.where()
+    found = index.query(f"SELECT DISTINCT {column} FROM runs WHERE {where} ORDER BY 1", values).to_pylist()
+    return [str(row[column]) for row in found if row[column] not in (None, "")]
+
+
+def configuration_page(
+    index: LedgerIndex, chosen: Filter, *, sort: str, descending: bool, number: int, size: int
+) -> Page:
+    """One page of the leaderboard's lines, as rows of `configurations`; rows without the sorted value come last."""
+    where, values = chosen.where()
+    total = index.query(f"SELECT count(*) AS n FROM configurations WHERE {where}", values).to_pylist()[0]["n"]
+    number = min(max(1, number), max(1, -(-total // size)))
+    order = f"{SORTS[sort]} {'DESC' if descending else 'ASC'} NULLS LAST"
+    rows = index.query(
+        f"""SELECT * FROM configurations WHERE {where}
+        ORDER BY {order}, {_CELL}, arm, "count", config_hash LIMIT {int(size)} OFFSET {(number - 1) * size}""",
+        values,
+    ).to_pylist()
+    return Page(rows=tuple(rows), total=total, number=number, size=size)
+
+
+def run_page(index: LedgerIndex, chosen: Filter, *, failed_only: bool, number: int, size: int) -> Page:
+    """One page of runs, the latest first, as rows of `runs`."""
+    where, values = chosen.where("NOT ok" if failed_only else "TRUE")
+    total = index.query(f"SELECT count(*) AS n FROM runs WHERE {where}", values).to_pylist()[0]["n"]
+    number = min(max(1, number), max(1, -(-total // size)))
+    rows = index.query(
+        f"""SELECT * FROM runs WHERE {where} ORDER BY started_utc DESC, run_id
+        LIMIT {int(size)} OFFSET {(number - 1) * size}""",
+        values,
+    ).to_pylist()
+    return Page(rows=tuple(rows), total=total, number=number, size=size)
+
+
+def entries_of(
+    index: LedgerIndex, chosen: Filter, extra: str = "TRUE", values: Sequence[Any] = ()
+) -> list[dict[str, Any]]:
+    """The narrow rows of the runs that pass a filter and one more condition, in the ledger's own column names."""
+    where, bound = chosen.where(extra)
+    found: list[dict[str, Any]] = index.query(
+        f"""SELECT entries.* FROM entries JOIN (SELECT entry FROM runs WHERE {where}) USING (entry) ORDER BY entry""",
+        [*values, *bound],
+    ).to_pylist()
+    return found
+
+
+def cells(index: LedgerIndex, ranking: str) -> list[tuple[str, str]]:
+    """(dataset, category) of a ranking, those with generation first, then by name."""
+    found = index.query(
+        """SELECT dataset, category, count(*) FILTER (ok AND arm = 'generate') > 0 AS made FROM runs WHERE ranking = ?
+        GROUP BY dataset, category ORDER BY made DESC, dataset, category""",
+        [ranking],
+    ).to_pylist()
+    return [(row["dataset"], row["category"]) for row in found]
+
+
+def run_of(index: LedgerIndex, entry: str) -> dict[str, Any] | None:
+    """The row of `runs` with this entry, or None."""
+    found = index.query("SELECT * FROM runs WHERE entry = ?", [entry]).to_pylist()
+    return dict(found[0]) if found else None
+
+
+def machines(index: LedgerIndex) -> list[dict[str, Any]]:
+    """Hardware and precision of the runs, and how many there are of each."""
+    return list(
+        index.query(
+            """SELECT coalesce(nullif(hardware, ''), 'not recorded') AS hardware, precision, count(*) AS runs,
+            round(sum(seconds) / 3600, 2) AS hours FROM runs GROUP BY ALL ORDER BY runs DESC, hardware LIMIT 100"""
+        ).to_pylist()
+    )
+
+
+def data(index: LedgerIndex) -> list[dict[str, Any]]:
+    """Categories with the fingerprint of their images."""
+    return list(
+        index.query(
+            """SELECT dataset, category, any_value(kind) AS kind, data_fingerprint AS fingerprint, count(*) AS runs
+            FROM runs GROUP BY dataset, category, data_fingerprint ORDER BY dataset, category, fingerprint LIMIT 500"""
+        ).to_pylist()
+    )
+
+
+def latest_entries(index: LedgerIndex, limit: int) -> list[str]:
+    """The entries of the latest run of each configuration, at most `limit` of them."""
+    found = index.query(
+        """SELECT arg_max(entry, started_utc) AS entry, max(started_utc) AS last FROM runs
+        GROUP BY ranking, config_hash ORDER BY last DESC, entry LIMIT ?""",
+        [limit],
+    ).to_pylist()
+    return [row["entry"] for row in found]
+
+
+def pictured(index: LedgerIndex) -> list[tuple[str, str]]:
+    """(dataset, category) with a finished run, those with generated images first."""
+    found = index.query(
+        """SELECT dataset, category, bool_or(arm = 'generate') AS made FROM runs WHERE ok
+        GROUP BY dataset, category ORDER BY made DESC, dataset, category"""
+    ).to_pylist()
+    return [(row["dataset"], row["category"]) for row in found]
+
+
+def gallery_runs(index: LedgerIndex, dataset: str, category: str, limit: int = 200) -> list[dict[str, Any]]:
+    """Finished runs of a category: the method's arm with the highest proxy score first."""
+    return list(
+        index.query(
+            """SELECT entry, arm, "count", seed, baseline, shots, config_hash FROM runs
+            WHERE ok AND dataset = ? AND category = ?
+            ORDER BY arm <> 'generate', arm <> 'generate-random', proxy_score DESC NULLS LAST, seed, run_id LIMIT ?""",
+            [dataset, category, limit],
+        ).to_pylist()
+    )
+
+
+def spent(index: LedgerIndex, ranking: str) -> dict[str, Any]:
+    """Seconds that all runs of a ranking took and saved, and of how many runs each is known."""
+    names = ("seconds", "cpu_seconds", "gpu_seconds", "reused_seconds")
+    known = ", ".join(
+        f"sum({name}) AS {name}, count({name}) AS {name.removesuffix('_seconds')}_known" for name in names
+    )
+    return dict(index.query(f"SELECT count(*) AS runs, {known} FROM runs WHERE ranking = ?", [ranking]).to_pylist()[0])

@@ -1,0 +1,110 @@
+"""What every page reads from: the ledger's index, the home's artifacts and studies, and what was computed from them."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fewgood.errors import FewgoodError
+from fewgood.store import Home, LedgerIndex, Location
+from fewgood_dashboard import queries
+
+__all__ = ["Settings", "Source", "connect"]
+
+Value = TypeVar("Value")
+
+_REFRESH_SECONDS = 1.0
+"""The ledger is listed at most this often, whatever the number of open pages."""
+_KEPT = 256
+"""Computed values that are kept between page views."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where the dashboard reads: a home folder, and a ledger that may lie elsewhere."""
+
+    home: Home
+    ledger: str | None = None
+    """A path or a URI of `pyarrow.fs`; None is the home's own ledger."""
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """The settings of `FEWGOOD_HOME` and `FEWGOOD_LEDGER`, which `fewgood dashboard` sets from its flags."""
+        return cls(home=Home.locate(None), ledger=os.environ.get("FEWGOOD_LEDGER") or None)
+
+    @property
+    def shown(self) -> str:
+        """The ledger's place as people write it."""
+        return self.ledger or str(self.home.ledger)
+
+
+class Source:
+    """The ledger as tables that can be queried, refreshed while people look at it. Nothing here writes."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.home = settings.home
+        self.error: str | None = None
+        """Why the ledger cannot be reached; what was read before is still shown."""
+        self._lock = threading.RLock()
+        self._index: LedgerIndex | None = None
+        self._looked = 0.0
+        self._kept: dict[Any, Any] = {}
+
+    @property
+    def index(self) -> LedgerIndex:
+        """The index; an error of its location is raised as it is."""
+        with self._lock:
+            if self._index is None:
+                where: str | Path = self.settings.ledger or self.settings.home.ledger
+                self._index = LedgerIndex(Location.of(where))
+                queries.derive(self._index)
+            return self._index
+
+    @property
+    def version(self) -> int:
+        """Rises when the ledger changed."""
+        return 0 if self._index is None else self._index.version
+
+    def refresh(self) -> None:
+        """Look for new runs, at most once a second; an unreachable ledger is noted in `error`, not raised."""
+        with self._lock:
+            if self._looked and time.monotonic() - self._looked < _REFRESH_SECONDS:
+                return
+            try:
+                if self.index.refresh():
+                    queries.derive(self.index)
+                    self._kept.clear()
+                self.error = None
+            except FewgoodError as error:
+                self.error = str(error)
+            self._looked = time.monotonic()
+
+    def kept(self, key: tuple[Any, ...], compute: Callable[[], Value]) -> Value:
+        """`compute()`, or what it gave for `key` since the ledger last changed."""
+        with self._lock:
+            if key not in self._kept:
+                value = compute()
+                while len(self._kept) >= _KEPT:
+                    self._kept.pop(next(iter(self._kept)))
+                self._kept[key] = value
+            found: Value = self._kept[key]
+            return found
+
+
+_connected: dict[Settings, Source] = {}
+
+
+def connect(settings: Settings | None = None) -> Source:
+    """The process's one source for these settings; made when first asked for, and refreshed."""
+    chosen = settings or Settings.from_environment()
+    if chosen not in _connected:
+        _connected[chosen] = Source(chosen)
+    source = _connected[chosen]
+    source.refresh()
+    return source

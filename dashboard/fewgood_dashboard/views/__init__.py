@@ -1,0 +1,1 @@
+"""One page of the dashboard per file; each has a `render(source)`."""

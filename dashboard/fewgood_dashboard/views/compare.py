@@ -1,0 +1,222 @@
+"""Compare: two configurations, paired by seed on the same support files and test images."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from fewgood.leaderboard.charts import Chart, Dot, dot_chart
+from fewgood.leaderboard.formats import format_interval, plain_text
+from fewgood.leaderboard.report_charts import gain_dot
+from fewgood.leaderboard.runs import METRICS, Configuration, configurations, read_runs
+from fewgood.leaderboard.significance import delong
+from fewgood.leaderboard.statistics import Estimate, difference, estimate, pool
+from fewgood_dashboard import address, measures, parts, queries
+from fewgood_dashboard.queries import Filter, RankingLine
+from fewgood_dashboard.source import Source
+
+__all__ = ["render"]
+
+SCOPES = {"cell": "Two configurations in one category", "ranking": "Two arms over all categories"}
+
+
+def render(source: Source) -> None:
+    """A paired difference, its interval, and the seeds it is made of."""
+    line = parts.pick_ranking(source)
+    if line is None:
+        parts.empty(source)
+        return
+    scope = address.choose("Compare", list(SCOPES), "scope", show=lambda name: SCOPES[name])
+    if scope == "ranking":
+        _arms(source, line)
+    else:
+        _configurations(source, line)
+
+
+def _arms(source: Source, line: RankingLine) -> None:
+    found = measures.comparison(source, line.digest)
+    if found is None or len(found.ranking.estimates) < 2:
+        st.info("This ranking has fewer than two arms with finished runs.")
+        return
+    arms = list(found.ranking.estimates)
+    left, right = st.columns(2)
+    one = address.choose("First arm", arms, "a", default="generate", where=left)
+    other = address.choose("Second arm", arms, "b", default="none" if one != "none" else arms[-1], where=right)
+    if one == other:
+        st.info("Choose two different arms.")
+        return
+    gaps = [
+        (cell.key.label, difference(cell.arms[one].runs, cell.arms[other].runs, "image_auroc"))
+        for cell in found.ranking.cells
+        if one in cell.arms and other in cell.arms
+    ]
+    pooled = pool(gaps, bounds=(-1.0, 1.0))
+    _say(f"{one} - {other}", pooled, f"mean over {len(pooled.values)} cells")
+    dots = [gain_dot(label, gap) for label, gap in gaps if gap.mean is not None]
+    if len(dots) > 1:
+        dots.append(gain_dot(f"all {len(dots)} cells", pooled, total=True))
+    if dots:
+        chart = dot_chart(
+            dots,
+            title=f"{one} against {other}",
+            caption=f"Image AUROC of {one} minus {other}; the same seeds, support files and test images.",
+            axis=f"change in image AUROC ({one} - {other})",
+            signed=True,
+            quantity="cell",
+        )
+        parts.charts([chart], columns=1)
+    for text in found.remarks:
+        st.caption(parts.escaped(text))
+
+
+def _configurations(source: Source, line: RankingLine) -> None:
+    cells = queries.cells(source.index, line.digest)
+    names = [f"{dataset}/{category}" for dataset, category in cells]
+    cell = address.choose("Category", names, "cell", show=plain_text)
+    dataset, category = cells[names.index(cell)]
+    within = Filter(ranking=line.digest, equal={"dataset": dataset, "category": category})
+    known = [item for item in configurations(read_runs(measures.narrow_rows(source, within))) if item.runs]
+    if len(known) < 2:
+        st.info("This category has fewer than two configurations with finished runs.")
+        return
+    by_name = {f"{item.arm}-{item.config_hash[:8]}": item for item in known}
+    left, right = st.columns(2)
+    first = next((name for name, item in by_name.items() if item.arm == "generate"), next(iter(by_name)))
+    one = address.choose(
+        "First configuration", list(by_name), "a", default=first, show=lambda n: _name(by_name[n]), where=left
+    )
+    second = next(name for name in by_name if name != one)
+    other = address.choose(
+        "Second configuration", list(by_name), "b", default=second, show=lambda n: _name(by_name[n]), where=right
+    )
+    if one == other:
+        st.info("Choose two different configurations.")
+        return
+    whole = [next(iter(configurations(measures.whole_runs(source, by_name[name].runs)))) for name in (one, other)]
+    _pair(whole[0], whole[1])
+
+
+def _pair(one: Configuration, other: Configuration) -> None:
+    names = (_name(one), _name(other))
+    metrics = [name for name in METRICS if any(name in run.metrics for run in (*one.runs, *other.runs))]
+    gaps = {metric: difference(one.runs, other.runs, metric) for metric in metrics}
+    _say(f"{names[0]} - {names[1]}", gaps["image_auroc"], f"{len(gaps['image_auroc'].values)} seeds")
+    rows = []
+    for metric in metrics:
+        first, second, gap = estimate(one.runs, metric), estimate(other.runs, metric), gaps[metric]
+        rows.append(
+            {
+                "metric": metric,
+                names[0]: format_interval(first.mean, first.low, first.high),
+                names[1]: format_interval(second.mean, second.low, second.high),
+                "difference": format_interval(gap.mean, gap.low, gap.high, signed=True),
+                "interval over": gap.resampled,
+                "pairs": len(gap.values),
+                "without a partner": gap.unpaired,
+            }
+        )
+    parts.table(rows, key="metrics")
+    dots = [gain_dot(metric, gap) for metric, gap in gaps.items() if gap.mean is not None]
+    if dots:
+        chart = dot_chart(
+            dots,
+            title="Paired differences",
+            caption="First minus second configuration; the same seeds, support files and test images.",
+            axis="difference",
+            signed=True,
+            quantity="metric",
+        )
+        parts.charts([chart, _seeds(one, other)])
+    _single(one, other)
+    _settings(one, other)
+
+
+def _seeds(one: Configuration, other: Configuration) -> Chart | None:
+    right = {run.seed: run for run in other.runs}
+    dots = []
+    for run in one.runs:
+        partner = right.get(run.seed)
+        if partner is not None and "image_auroc" in run.metrics and "image_auroc" in partner.metrics:
+            gap = run.metrics["image_auroc"] - partner.metrics["image_auroc"]
+            dots.append(Dot(label=f"seed {run.seed}", mean=gap, style="neutral", filled=True))
+    if not dots:
+        return None
+    return dot_chart(
+        dots,
+        title="Seed by seed",
+        caption="One support set each; a single seed has no interval.",
+        axis="difference in image AUROC",
+        signed=True,
+        quantity="seed",
+    )
+
+
+def _single(one: Configuration, other: Configuration) -> None:
+    shared = [
+        (a, b)
+        for a in one.runs
+        for b in other.runs
+        if a.seed == b.seed and a.test_names == b.test_names and a.scores and b.scores
+    ]
+    rows = []
+    for first, second in shared:
+        defect = np.array(first.defects, dtype=bool)
+        if min(int(defect.sum()), int((~defect).sum())) < 2:
+            continue
+        found = delong(defect, np.array(first.scores), np.array(second.scores))
+        rows.append(
+            {
+                "seed": first.seed,
+                "difference": round(found.difference, 4),
+                "95 %": f"{found.low:+.3f} to {found.high:+.3f}",
+                "p": round(found.p, 4),
+            }
+        )
+    if rows:
+        with st.expander("DeLong's test, one pair of ROC curves at a time"):
+            st.caption(
+                "It speaks of the test images only, for the one support set of that seed; several p-values are looked at here."
+            )
+            parts.table(rows, key="delong")
+
+
+def _settings(one: Configuration, other: Configuration) -> None:
+    with st.expander("Settings that differ"):
+        first, second = (_flat(item.runs[0].spec) for item in (one, other))
+        rows = [
+            {"setting": name, "first": str(first.get(name, "-")), "second": str(second.get(name, "-"))}
+            for name in sorted(first.keys() | second.keys())
+            if first.get(name) != second.get(name) and name != "seed"
+        ]
+        parts.table(rows, key="settings")
+
+
+def _flat(value: object, prefix: str = "") -> dict[str, object]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    found: dict[str, object] = {}
+    for name, item in value.items():
+        found.update(_flat(item, f"{prefix}.{name}" if prefix else str(name)))
+    return found
+
+
+def _name(item: Configuration) -> str:
+    count = f" +{item.count}" if item.count is not None else ""
+    return plain_text(f"{item.arm}{count} ({item.config_hash[:8]})")
+
+
+def _say(label: str, gap: Estimate, over: str) -> None:
+    words = {
+        "higher": "the first is better",
+        "lower": "the first is worse",
+        "unclear": "not shown to differ",
+        "no interval": "one seed only: no interval, and no evidence either way",
+        "missing": "no seed has both on the same support and test images",
+    }
+    tone = {"higher": "good", "lower": "bad"}.get(gap.verdict, "open")
+    value = format_interval(gap.mean, gap.low, gap.high, signed=True)
+    parts.answer(
+        f"{label}: {value} image AUROC, {words[gap.verdict]}.",
+        [f"95 % interval over {gap.resampled}; {over}."],
+        tone=tone,
+    )

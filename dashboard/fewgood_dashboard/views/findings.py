@@ -1,0 +1,87 @@
+"""Findings: what the data supports about kinds of products, defects, shots, the variance and the integrator."""
+
+from __future__ import annotations
+
+import html
+
+import streamlit as st
+
+from fewgood.leaderboard.contrast_arms import variance_pairs
+from fewgood.leaderboard.contrasts import findings
+from fewgood.leaderboard.formats import plain_text
+from fewgood.leaderboard.runs import Run, group_rankings, read_runs
+from fewgood.leaderboard.saturation import Saturation, saturation
+from fewgood_dashboard import address, measures, parts, queries
+from fewgood_dashboard.queries import Filter, RankingLine
+from fewgood_dashboard.source import Source
+
+__all__ = ["render"]
+
+
+def render(source: Source) -> None:
+    """Each question with a sentence, what the data does not support, and a chart; the saturation curve of a cell first."""
+    line = parts.pick_ranking(source)
+    if line is None:
+        parts.empty(source)
+        return
+    _saturation(source, line)
+    found = source.kept(("findings", line.digest), lambda: findings(_family(source, line)))
+    for finding in found:
+        st.subheader(plain_text(finding.title))
+        _say(finding.sentence, finding.limits)
+        parts.charts([finding.chart], columns=1)
+
+
+def _saturation(source: Source, line: RankingLine) -> None:
+    st.subheader("How many generated images")
+    cells = queries.cells(source.index, line.digest)
+    names = [f"{dataset}/{category}" for dataset, category in cells]
+    cell = address.choose("Category", names, "cell", show=plain_text)
+    dataset, category = cells[names.index(cell)]
+    within = Filter(ranking=line.digest, equal={"dataset": dataset, "category": category})
+
+    def compute() -> Saturation | None:
+        rows = measures.narrow_rows(source, within)
+        wanted = [row["entry"] for row in rows if row["arm"] in ("none", "augment", "generate", "generate-random")]
+        return saturation(read_runs(source.index.rows(wanted)), cell)
+
+    found = source.kept(("saturation", line.digest, dataset, category), compute)
+    if found is None:
+        st.info(
+            "A curve needs two numbers of added images: sweep selection.count, or compare with --set selection.count=8, "
+            "and again with 16."
+        )
+        return
+    _say(found.sentence, found.limits)
+    parts.charts([found.chart], columns=1)
+
+
+def _family(source: Source, line: RankingLine) -> list[Run]:
+    """Whole runs of all numbers of shots of a ranking that otherwise share everything.
+
+    They are those of the configurations that are compared, and the pairs that differ in the generator's variance alone.
+    """
+    fixed = ("baseline", "backbone", "backbone_digest", "image_size", "select_on", "options")
+    known = source.kept(("rankings",), lambda: queries.rankings(source.index))
+    found: dict[str, Run] = {}
+    for member in known:
+        if any(getattr(member.key, name) != getattr(line.key, name) for name in fixed):
+            continue
+        within = Filter(ranking=member.digest)
+        found |= {run.run_id: run for run in measures.picked_runs(source, within)[0]}
+        narrow = read_runs(measures.narrow_rows(source, within))
+        pairs = [
+            run
+            for cells in group_rankings(narrow).values()
+            for runs in cells.values()
+            for pair in variance_pairs(runs).values()
+            for item in pair
+            for run in item.runs
+        ]
+        found |= {run.run_id: run for run in measures.whole_runs(source, pairs)}
+    return list(found.values())
+
+
+def _say(sentence: str, limits: str) -> None:
+    more = f'<p class="limits">{html.escape(plain_text(limits))}</p>' if limits else ""
+    parts.marked(f'<div class="finding"><p>{html.escape(plain_text(sentence))}</p>{more}</div>')

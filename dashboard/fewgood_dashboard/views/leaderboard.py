@@ -1,0 +1,186 @@
+"""Leaderboard: detectors and arms with rank intervals and tie groups, and every configuration as a line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from fewgood.leaderboard.formats import plain_text
+from fewgood.leaderboard.published import published
+from fewgood.leaderboard.ranks import HOW, Board, BoardKey, Placed, boards
+from fewgood.leaderboard.report_charts import board_chart
+from fewgood.leaderboard.report_sections import ranking_name
+from fewgood.leaderboard.tables import LeaderboardRow
+from fewgood_dashboard import address, exports, measures, parts, queries
+from fewgood_dashboard.queries import SORTS, Filter, RankingLine
+from fewgood_dashboard.source import Source
+
+__all__ = ["render"]
+
+PAGE_SIZE = 25
+
+_FILTERS = ("dataset", "category", "arm")
+
+
+def render(source: Source) -> None:
+    """What may be ranked, ranked; then every configuration as a line; then published values, which are not ranked."""
+    line = parts.pick_ranking(source)
+    if line is None:
+        parts.empty(source)
+        return
+    within = Filter(ranking=line.digest)
+    equal = {
+        name: address.choose_many(name.capitalize(), measures.known_values(source, name, within), name, where=place)
+        for name, place in zip(_FILTERS, st.columns(3), strict=True)
+    }
+    chosen = {name: values for name, values in equal.items() if values}
+    _ranked(source, line, chosen)
+    _configurations(source, line, chosen)
+    _published()
+
+
+def _configurations(source: Source, line: RankingLine, equal: dict[str, list[str]]) -> None:
+    st.subheader("Every configuration")
+    columns = st.columns([2, 2, 3], vertical_alignment="bottom")
+    sort = address.choose("Sort by", list(SORTS), "sort", where=columns[0])
+    descending = address.switch("Highest first", "down", default=True, where=columns[1])
+    chosen = Filter(ranking=line.digest, equal=equal)
+    number = address.page_number("page", str((line.digest, equal, sort, descending)))
+    page = queries.configuration_page(
+        source.index, chosen, sort=sort, descending=descending, number=number, size=PAGE_SIZE
+    )
+    columns[2].caption(f"{page.total:,} configurations; page {page.number} of {page.pages:,}.")
+    found = measures.lines(source, page.rows, line.digest)
+    parts.table([_shown(item) for item in found], key="lines")
+    address.paginate(page.pages, "page")
+    st.caption(
+        "Means over seeds with 95 % intervals over seeds and test images; gains are paired differences on the same "
+        "support files, test images and seeds. Sorting by the gain uses its mean against the arm none."
+    )
+    exports.offer(source, chosen, line, sort=sort, descending=descending, total=page.total)
+
+
+def _shown(line: LeaderboardRow) -> dict[str, Any]:
+    def interval(low: float | None, high: float | None) -> str | None:
+        return None if low is None or high is None else f"{low:+.3f} to {high:+.3f}"
+
+    return {
+        "category": f"{line.dataset}/{line.category}",
+        "arm": line.arm,
+        "added": line.added,
+        "configuration": line.configuration,
+        "seeds": line.seeds,
+        "image AUROC": _round(line.image_auroc),
+        "95 % interval": None
+        if line.image_auroc_low is None
+        else f"{line.image_auroc_low:.3f} to {line.image_auroc_high:.3f}",
+        "gain vs none": _round(line.gain_none),
+        "none, 95 %": interval(line.gain_none_low, line.gain_none_high),
+        "gain vs augment": _round(line.gain_augment),
+        "augment, 95 %": interval(line.gain_augment_low, line.gain_augment_high),
+        "pixel AUROC": _round(line.pixel_auroc),
+        "AUPRO": _round(line.pixel_aupro),
+        "proxy": _round(line.proxy_score),
+        "seconds": None if line.seconds is None else round(line.seconds, 1),
+        "failed": line.failed,
+        "missing seeds": line.missing_seeds,
+    }
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _ranked(source: Source, line: RankingLine, equal: dict[str, list[str]]) -> None:
+    st.subheader("Detectors and arms, ranked")
+    board = board_of(source, line, equal)
+    if board is None or not board.placed:
+        st.info("Nothing here can be ranked yet: no arm has finished.")
+        return
+    st.caption(
+        parts.escaped(f"{ranking_name(board.key)}, over {len(board.cells)} cells. ")
+        + "Detectors share a ranking where backbone, image size, shots and way of choosing are the same. Lines that share "
+        "a letter cannot be told apart."
+    )
+    parts.table([_place(item) for item in (*board.placed, *board.ceilings)], key="board")
+    with st.expander("How the rank intervals are made, and what was left out"):
+        st.text(HOW)
+        for note in board.notes:
+            st.text(plain_text(note))
+        if board.left_out:
+            st.caption("Not ranked, because cells are missing:")
+            parts.table(
+                [{"detector and arm": entrant.label, "missing cells": count} for entrant, count in board.left_out],
+                key="left-out",
+            )
+    parts.charts([board_chart(board)], columns=1)
+
+
+def _place(item: Placed) -> dict[str, Any]:
+    low, high = item.estimate.low, item.estimate.high
+    return {
+        "rank": "ceiling" if item.ceiling else str(item.rank),
+        "rank, 95 %": None
+        if item.rank_low is None or item.rank_high is None
+        else f"{item.rank_low} to {item.rank_high}",
+        "tie groups": item.groups or None,
+        "detector and arm": item.entrant.label,
+        "image AUROC": _round(item.estimate.mean),
+        "95 % interval": None if low is None or high is None else f"{low:.3f} to {high:.3f}",
+        "wins / ties / losses": None if item.ceiling else f"{item.wins} / {item.ties} / {item.losses}",
+    }
+
+
+def board_of(source: Source, line: RankingLine, equal: dict[str, list[str]]) -> Board | None:
+    """The board that a ranking belongs to: all detectors on its backbone, image size, shots and way of choosing.
+
+    Args:
+        source: Where to read.
+        line: The ranking.
+        equal: Only these datasets, categories and arms; a column that is absent is not filtered.
+    """
+    fixed = ("backbone", "backbone_digest", "image_size", "shots", "select_on")
+    wanted = BoardKey(**{name: getattr(line.key, name) for name in fixed})
+    where = {name: values for name, values in equal.items() if name != "arm"}
+
+    def compute() -> Board | None:
+        known = source.kept(("rankings",), lambda: queries.rankings(source.index))
+        members = [item for item in known if all(getattr(item.key, name) == getattr(wanted, name) for name in fixed)]
+        runs = [
+            run
+            for member in members
+            for run in measures.picked_runs(source, Filter(ranking=member.digest, equal=where))[0]
+            if not equal.get("arm") or run.arm in equal["arm"]
+        ]
+        return next((board for board in boards(runs) if board.key == wanted), None)
+
+    return source.kept(("board", wanted, str(sorted(equal.items()))), compute)
+
+
+def _published() -> None:
+    st.subheader("Published values, not ranked with ours")
+    st.caption(
+        "Not ours, not measured here, and never ranked with ours: each was published with its own data split, backbone, "
+        "resolution and seeds. What is known and not known of that stands in its line."
+    )
+    parts.table(
+        [
+            {
+                "method": item.method,
+                "dataset": item.dataset,
+                "scope": item.scope,
+                "shots": item.shots,
+                "metric": item.metric,
+                "value": item.value,
+                "generated images": "yes" if item.with_generation else "no",
+                "backbone": item.backbone,
+                "pixels": item.image_size,
+                "known of the protocol": item.protocol,
+                "not known": item.unknown,
+                "source": item.source,
+            }
+            for item in published()
+        ],
+        key="published",
+    )

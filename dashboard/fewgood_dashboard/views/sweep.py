@@ -1,0 +1,133 @@
+"""Sweep: a study while it runs and after: progress, history, parallel coordinates, importances."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from fewgood.leaderboard.formats import plain_text
+from fewgood_dashboard import address, figures, parts
+from fewgood_dashboard.source import Source
+from fewgood_dashboard.studies import StudyLog, StudyState, Trial, importances, study_names
+
+__all__ = ["render"]
+
+_EVERY_SECONDS = 2.0
+_SILENT_SECONDS = 180.0
+"""A running study that has said nothing for so long may have been killed; the page says so."""
+
+_logs: dict[Path, StudyLog] = {}
+"""One reader per study for all open pages, so that a long log is parsed once."""
+
+
+def render(source: Source) -> None:
+    """The studies of the home folder; the chosen one is looked at every two seconds."""
+    folder = source.home.studies
+    names = study_names(folder)
+    if not names:
+        st.info("There is no study yet. `fewgood sweep` makes one, and it appears here while it runs.")
+        st.text(f"Looked in {plain_text(str(folder))}")
+        st.code("fewgood sweep --name first --dataset sample --categories brick --trials 4 --space demo", language="sh")
+        _again(folder)
+        return
+    name = address.choose("Study", names, "study", show=plain_text)
+    state = _read(folder / name)
+    cells = list(state.cells) or ["-"]
+    cell = address.choose("Cell", cells, "cell", show=plain_text)
+    _live(folder / name, cell)
+
+
+@st.fragment(run_every=_EVERY_SECONDS)
+def _again(folder: Path) -> None:
+    if study_names(folder):
+        st.rerun()
+
+
+@st.fragment(run_every=_EVERY_SECONDS)
+def _live(folder: Path, cell: str) -> None:
+    state = _read(folder)
+    if cell == "-" and state.cells:
+        st.rerun()
+    _progress(state)
+    trials = state.of(cell)
+    objective = "image AUROC on the test images" if state.select_on == "test" else "proxy score"
+    scheme = parts.scheme()
+    if state.select_on == "test":
+        st.warning("This study selects on the test images: its best value is too good for that reason.")
+    st.subheader("History")
+    if any(trial.state != "running" for trial in trials):
+        figure = figures.history(trials, scheme=scheme, objective=f"objective ({objective})")
+        st.plotly_chart(figure, key="history", width="stretch")
+    else:
+        st.caption("No trial of this cell has ended yet.")
+    parts.table([_row(number, trial) for number, trial in enumerate(trials, 1)], key="trials")
+    st.subheader("Parallel coordinates")
+    lines = figures.parallel(trials, objective="objective")
+    if lines is None:
+        st.caption("Two finished trials are needed.")
+    else:
+        st.plotly_chart(lines, key="parallel", width="stretch")
+        st.caption("Drag along an axis to keep a range. The table above holds the same numbers.")
+    st.subheader("Importances")
+    found = _importances(folder, cell, trials)
+    if found is None:
+        st.caption(
+            "Eight finished trials of a cell that differ in settings and objective are needed; with fewer it would be noise."
+        )
+        return
+    st.plotly_chart(figures.importance_bars(found, scheme=scheme), key="importances", width="stretch")
+    parts.table(
+        [{"setting": name, "importance": round(value, 4)} for name, value in found.items()], key="importance-table"
+    )
+    few = len([trial for trial in trials if trial.state == "finished"])
+    st.caption(
+        f"fANOVA over {few} trials of a random-forest model of the objective: it ranks settings, it does not test them."
+    )
+
+
+def _progress(state: StudyState) -> None:
+    done, failed, running = (state.count(name) for name in ("finished", "failed", "running"))
+    total = max(state.planned or 0, done + running, 1)
+    silent = state.silent_seconds()
+    if state.running and silent is not None and silent > _SILENT_SECONDS:
+        status = f"no event for {silent / 60:.0f} minutes: it may have been stopped; the same command carries on"
+    elif state.running:
+        status = "running"
+    else:
+        status = "not running" if state.planned is None else "finished"
+    st.progress(
+        min(1.0, done / total), text=f"{done} of {total} trials finished, {running} running, {failed} failed: {status}"
+    )
+    for trial in [trial for trial in state.trials.values() if trial.state == "running"][:8]:
+        st.text(plain_text(f"{trial.cell} {trial.name}: {trial.progress or 'started'}"))
+
+
+def _row(number: int, trial: Trial) -> dict[str, object]:
+    return {
+        "trial": number,
+        "name": trial.name,
+        "state": trial.state,
+        "objective": None if trial.objective is None else round(trial.objective, 4),
+        "seconds": trial.seconds,
+        **{
+            key: value if isinstance(value, int | float) else str(value)
+            for key, value in sorted(trial.settings.items())
+        },
+        "message": (trial.error or trial.progress)[:300],
+    }
+
+
+def _importances(folder: Path, cell: str, trials: list[Trial]) -> dict[str, float] | None:
+    key = (str(folder), cell, sum(trial.state == "finished" for trial in trials))
+    kept = st.session_state.setdefault("importances", {})
+    if key not in kept:
+        kept.clear()
+        kept[key] = importances(trials)
+    found: dict[str, float] | None = kept[key]
+    return found
+
+
+def _read(folder: Path) -> StudyState:
+    log = _logs.setdefault(folder, StudyLog(folder))
+    return log.update()

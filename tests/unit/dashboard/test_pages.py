@@ -1,0 +1,165 @@
+"""Every page on small, odd and broken ledgers: it stays up, says what is wrong, and shows text as text."""
+
+import shutil
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from fewgood.store import Home, Ledger
+from fewgood_dashboard.app import PAGES
+
+MODULES = [module for module, _, _ in PAGES]
+
+
+def script(module, home, ledger):
+    from pathlib import Path
+
+    from fewgood.store import Home
+    from fewgood_dashboard.app import draw
+    from fewgood_dashboard.source import Settings, connect
+
+    draw(module, connect(Settings(home=Home(Path(home)), ledger=ledger)))
+
+
+@pytest.fixture
+def show(home):
+    def run(module, ledger=None, **address):
+        app = AppTest.from_function(
+            script, kwargs={"module": module, "home": str(home.root), "ledger": ledger}, default_timeout=60
+        )
+        for key, value in address.items():
+            app.query_params[key] = value
+        app.run()
+        assert not app.exception, app.exception
+        return app
+
+    return run
+
+
+def words(app):
+    """All that a page says, tables included."""
+    kinds = (app.title, app.subheader, app.caption, app.text, app.info, app.error, app.warning, app.markdown, app.code)
+    found = [str(item.value) for kind in kinds for item in kind]
+    tables = [item.value.to_string() for item in app.dataframe]
+    return "\n".join(found + tables + [str(item.proto.body) for item in app.get("html")])
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_an_empty_ledger_says_how_to_fill_it(show, module):
+    text = words(show(module))
+    assert "fewgood sweep" in text or module == "about"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_page_shows_a_ledger(show, fill, make_cell, module):
+    fill([row for name in ("bolt", "nut") for row in make_cell(name)])
+    app = show(module)
+    assert not app.error
+    assert "cannot be read" not in words(app)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_hostile_text_is_shown_as_text(show, fill, make_cell, module):
+    hostile = "<img src=x onerror=alert(1)>**b** $x$ :red[y] [l](http://e.x)\u202e"
+    rows = [row | {"run_id": f"run-{number}"} for number, row in enumerate(make_cell(hostile, prompt=hostile))]
+    rows[0] |= {"status": "failed", "error": hostile}
+    fill(rows)
+    app = show(module)
+    assert not app.error or module == "runs"
+    for item in app.get("html"):
+        assert "<img src=x" not in item.proto.body
+    for item in app.markdown:
+        assert "onerror" not in item.value
+    for item in app.caption:
+        assert "](http" not in item.value.replace("\\]\\(", "")
+
+
+def test_one_seed_has_no_interval_and_says_so(show, fill, make_cell):
+    fill(make_cell("bolt", seeds=1))
+    text = words(show("overview"))
+    assert "one seed" in text
+    assert "no interval" in text
+    table = show("leaderboard").dataframe[1].value
+    assert table["95 % interval"].isna().all()
+
+
+def test_metrics_that_are_not_numbers_are_missing(show, fill, make_cell):
+    rows = make_cell("bolt")
+    for row in rows[:3]:
+        row |= {"image_auroc": float("nan"), "pixel_auroc": float("inf"), "test_scores": [float("nan")] * 40}
+    fill(rows)
+    for module in MODULES:
+        assert not show(module).error
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_damaged_files_are_named_and_the_rest_is_shown(show, fill, make_cell, home, module):
+    fill(make_cell("bolt"))
+    first, second, *_ = sorted(home.ledger.glob("*.parquet"))
+    first.write_bytes(first.read_bytes()[:200])
+    second.write_bytes(b"")
+    app = show(module)
+    assert "2 ledger files cannot be read" in "\n".join(item.label for item in app.expander)
+    assert first.name in words(app)
+    assert not app.error
+
+
+def test_a_ledger_that_cannot_be_reached_is_said(show, tmp_path):
+    text = words(show("overview", ledger="nosuchscheme://bucket/ledger"))
+    assert "cannot be read now" in text
+    assert "nosuchscheme" in text
+
+
+def test_another_ledger_than_the_homes(show, make_cell, tmp_path):
+    other = Home(tmp_path / "other").prepare()
+    for row in make_cell("elsewhere"):
+        Ledger(other).append({name: value for name, value in row.items() if name != "schema_version"})
+    for place in (str(other.ledger), other.ledger.as_uri()):
+        assert "elsewhere" in words(show("leaderboard", ledger=place))
+
+
+def test_an_address_opens_as_it_was(show, fill, make_cell):
+    fill([row for name in ("bolt", "nut") for row in make_cell(name)])
+    app = show("leaderboard", category="nut", sort="seconds", down="0")
+    assert app.multiselect(key="choice.category").value == ["nut"]
+    assert app.selectbox(key="choice.sort").value == "seconds"
+    assert app.toggle(key="choice.down").value is False
+    assert set(app.dataframe[1].value["category"]) == {"mvtec_ad/nut"}
+    app.selectbox(key="choice.sort").select("seeds").run()
+    assert "seeds" in app.query_params["sort"]
+    assert "nut" in app.query_params["category"]
+
+
+def test_an_address_that_names_what_is_not_there_says_so(show, fill, make_cell):
+    fill(make_cell("bolt"))
+    app = show("leaderboard", sort="nonsense", page="999999999999", category="nowhere", ranking="x" * 500)
+    assert any("does not have" in item.value for item in app.warning)
+    assert not app.error
+
+
+def test_a_failed_run_shows_its_message_and_command(show, fill, make_row):
+    fill(
+        [
+            make_row("none", 0),
+            make_row("generate", 0, status="failed", error="the disk is full", command="fewgood evaluate --seed 0"),
+        ]
+    )
+    app = show("runs", failed="1")
+    assert "the disk is full" in words(app)
+    assert "fewgood evaluate --seed 0" in "\n".join(item.value for item in app.code)
+
+
+def test_results_chosen_on_test_images_are_marked_and_apart(show, fill, make_cell):
+    fill(make_cell("bolt") + [row | {"run_id": row["run_id"] + "t", "select_on": "test"} for row in make_cell("bolt")])
+    app = show("overview")
+    options = app.selectbox(key="choice.ranking").options
+    assert len(options) == 2
+    assert "CHOSEN ON TEST SCORES" in options[1]
+    app.selectbox(key="choice.ranking").select_index(1).run()
+    assert any("test images" in item.value for item in app.warning)
+
+
+def test_pictures_that_are_gone_are_said(show, fill, make_cell, home):
+    fill(make_cell("bolt"))
+    shutil.rmtree(home.artifacts)
+    assert "cannot be shown" in words(show("gallery"))

@@ -1,0 +1,165 @@
+"""The dashboard's SQL says what `fewgood.leaderboard` says of the same rows."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fewgood.leaderboard import leaderboard, read_runs
+from fewgood.leaderboard.compare import compare
+from fewgood.leaderboard.runs import configurations, group_rankings
+from fewgood.store import Home, Ledger
+from fewgood_dashboard import measures, queries
+from fewgood_dashboard.queries import SORTS, Filter
+from fewgood_dashboard.source import Settings, Source
+
+
+def _source(rows, folder):
+    home = Home(Path(folder) / "home").prepare()
+    ledger = Ledger(home)
+    for row in rows:
+        ledger.append({name: value for name, value in row.items() if name != "schema_version"})
+    source = Source(Settings(home=home))
+    source.refresh()
+    return source
+
+
+@st.composite
+def ledgers(draw, build):
+    found = []
+    for number in range(draw(st.integers(1, 14))):
+        arm = draw(st.sampled_from(["none", "augment", "generate", "full"]))
+        failed = draw(st.booleans()) and draw(st.booleans())
+        columns = {
+            "run_id": draw(st.sampled_from([f"run-{number}", "run-0"])),
+            "status": "failed" if failed else "ok",
+            "baseline": draw(st.sampled_from(["patchcore", "cflow"])),
+            "started_utc": f"2026-01-01T00:00:{number:02d}+00:00",
+            "image_auroc": draw(st.sampled_from([0.5, 0.75, float("nan"), None])),
+            "proxy_score": draw(st.sampled_from([0.5, None])),
+        }
+        if failed and draw(st.booleans()):
+            columns |= {"backbone": None, "backbone_digest": None, "image_size": None, "error": "out of luck"}
+        category = draw(st.sampled_from(["bolt", 'it\'s "odd"; <b>']))
+        count = None if arm in ("none", "full") else draw(st.sampled_from([8, 16]))
+        found.append(build(arm, draw(st.integers(0, 2)), category=category, count=count, images=3, **columns))
+    return found
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_the_tables_hold_what_read_runs_keeps(data, build_row):
+    rows = data.draw(ledgers(build_row))
+    with tempfile.TemporaryDirectory() as folder:
+        source = _source(rows, folder)
+        runs = read_runs(rows)
+        found = source.index.query(
+            "SELECT run_id, ranking, dataset, category, arm, config_hash, seed, ok FROM runs"
+        ).to_pylist()
+        expected = {
+            (r.run_id, r.ranking.digest, r.dataset, r.category, r.arm, r.config_hash, r.seed, r.ok) for r in runs
+        }
+        assert {tuple(row.values()) for row in found} == expected
+        assert len(found) == len(runs)
+        grouped = group_rankings(runs)
+        assert {line.digest: (line.key, line.cells) for line in queries.rankings(source.index)} == {
+            key.digest: (key, len(cells)) for key, cells in grouped.items()
+        }
+        totals = queries.totals(source.index)
+        assert (totals["finished"], totals["failed"]) == (sum(r.ok for r in runs), sum(not r.ok for r in runs))
+        lines = {
+            (row["ranking"], row["category"], row["arm"], row["config_hash"]): row
+            for row in source.index.query("SELECT * FROM configurations").to_pylist()
+        }
+        for key, cells in grouped.items():
+            for cell, members in cells.items():
+                for item in configurations(members):
+                    row = lines.pop((key.digest, cell.category, item.arm, item.config_hash))
+                    assert (row["seeds"], row["failed"], row["count"]) == (len(item.runs), len(item.failed), item.count)
+                    assert row["image_auroc"] == (
+                        None if item.mean("image_auroc") is None else pytest.approx(item.mean("image_auroc"))
+                    )
+                    assert row["proxy_score"] == (None if item.proxy is None else pytest.approx(item.proxy))
+        assert lines == {}
+
+
+def test_the_comparison_is_the_reports(make_cell, tmp_path):
+    rows = [row for name in ("bolt", "nut") for row in make_cell(name)]
+    source = _source(rows, tmp_path)
+    (line,) = queries.rankings(source.index)
+    found = measures.comparison(source, line.digest).ranking
+    (expected,) = compare(read_runs(rows))
+    assert found.key == expected.key
+    for pair, values in expected.differences.items():
+        assert found.differences[pair]["image_auroc"].to_json() == values["image_auroc"].to_json()
+
+
+def test_a_page_of_lines_is_cut_from_the_leaderboard(make_cell, tmp_path):
+    rows = [row for name in ("bolt", "nut", "washer") for row in make_cell(name)]
+    source = _source(rows, tmp_path)
+    (line,) = queries.rankings(source.index)
+    expected = {(item.category, item.arm): item for item in leaderboard(rows)}
+    seen = []
+    for number in (1, 2, 3):
+        page = queries.configuration_page(
+            source.index, Filter(ranking=line.digest), sort="image AUROC", descending=True, number=number, size=4
+        )
+        assert (page.total, page.pages) == (9, 3)
+        seen += measures.lines(source, page.rows, line.digest)
+    assert [(item.category, item.arm) for item in seen] == [
+        (item.category, item.arm) for item in sorted(seen, key=lambda item: -item.image_auroc)
+    ]
+    assert {(item.category, item.arm): item for item in seen} == expected
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_every_sort_and_filter_works(make_cell, tmp_path, sort):
+    source = _source([row for name in ("bolt", "nut") for row in make_cell(name)], tmp_path)
+    (line,) = queries.rankings(source.index)
+    chosen = Filter(ranking=line.digest, equal={"category": ["nut"], "arm": ["none", "generate"]})
+    page = queries.configuration_page(source.index, chosen, sort=sort, descending=False, number=99, size=25)
+    assert {(row["category"], row["arm"]) for row in page.rows} == {("nut", "none"), ("nut", "generate")}
+
+
+def test_a_filter_takes_values_not_sql(make_cell, tmp_path):
+    source = _source(make_cell("x' OR 1=1 --"), tmp_path)
+    assert queries.distinct(source.index, "category", Filter()) == ["x' OR 1=1 --"]
+    page = queries.run_page(
+        source.index, Filter(equal={"category": ["' OR 1=1 --"]}), failed_only=False, number=1, size=5
+    )
+    assert page.total == 0
+    with pytest.raises(ValueError, match="no filter on"):
+        queries.distinct(source.index, "1; DROP TABLE runs", Filter())
+
+
+def test_new_runs_and_compaction_are_seen(make_row, tmp_path, monkeypatch):
+    monkeypatch.setattr("fewgood_dashboard.source._REFRESH_SECONDS", 0.0)
+    source = _source([make_row("none", 0)], tmp_path)
+    ledger = Ledger(source.home)
+    version = source.version
+    ledger.append({k: v for k, v in make_row("none", 1).items() if k != "schema_version"})
+    source.refresh()
+    assert source.version > version
+    assert queries.totals(source.index)["finished"] == 2
+    ledger.compact()
+    source.refresh()
+    assert queries.totals(source.index)["finished"] == 2
+    (line,) = queries.rankings(source.index)
+    assert len(measures.comparison(source, line.digest).runs) == 2
+
+
+def test_an_unreachable_ledger_is_said_and_what_was_read_stays(make_row, tmp_path, monkeypatch):
+    monkeypatch.setattr("fewgood_dashboard.source._REFRESH_SECONDS", 0.0)
+    source = _source([make_row("none", 0)], tmp_path)
+
+    def refuse():
+        from fewgood.errors import StoreError
+
+        raise StoreError("the store is away: check the network")
+
+    monkeypatch.setattr(source.index, "refresh", refuse)
+    source.refresh()
+    assert "away" in source.error
+    assert queries.totals(source.index)["finished"] == 1
