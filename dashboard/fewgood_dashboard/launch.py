@@ -17,6 +17,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fewgood.errors import SpecError
+from fewgood_dashboard import measures, queries
 from fewgood_dashboard.app import PAGES
 from fewgood_dashboard.source import Settings, connect
 
@@ -115,8 +116,11 @@ class _KnownBase:
 def _warm(settings: Settings) -> None:
     """Read the ledger and import the pages before anybody asks, so that the first page is quick."""
     try:
-        connect(settings)
+        source = connect(settings)
         for module, _, _ in PAGES:
             importlib.import_module(f"fewgood_dashboard.views.{module}")
+        known = source.kept(("rankings",), lambda: queries.rankings(source.index))
+        if known:
+            measures.answer(source, known[0].digest)
     except Exception:
         logger.exception("the ledger could not be read in advance; the pages say why")

@@ -6,29 +6,20 @@ rows are read for the chosen ones only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fewgood.leaderboard.compare import RankingComparison, compare, pick_runs
-from fewgood.leaderboard.runs import Run, read_runs
-from fewgood.leaderboard.tables import LeaderboardRow, leaderboard
+from fewgood.leaderboard.runs import METRICS, Run, group_rankings, read_runs
+from fewgood.leaderboard.tables import LeaderboardRow, cell_lines
 from fewgood_dashboard import queries
-from fewgood_dashboard.queries import Filter, entries_of
+from fewgood_dashboard.queries import Filter
 from fewgood_dashboard.source import Source
 
-__all__ = ["Comparison", "comparison", "known_values", "lines", "narrow_rows", "picked_runs", "whole_runs"]
+__all__ = ["answer", "comparison", "known_values", "lines", "narrow_rows", "picked_runs", "scored_runs"]
 
-_LIST_COLUMNS = ("test_names", "test_labels", "test_scores", "support_files")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """A ranking's cells and arms compared, and how the configurations were chosen."""
-
-    ranking: RankingComparison
-    remarks: tuple[str, ...]
-    runs: tuple[Run, ...]
+_SCORES = ("test_names", "test_labels", "test_scores")
 
 
 def known_values(source: Source, column: str, chosen: Filter) -> list[str]:
@@ -39,67 +30,94 @@ def known_values(source: Source, column: str, chosen: Filter) -> list[str]:
 
 def narrow_rows(source: Source, chosen: Filter) -> list[dict[str, Any]]:
     """The ledger's rows that pass a filter, without test scores; one row of each configuration has its spec."""
-    rows = entries_of(source.index, chosen)
+    rows = queries.narrow_rows(source.index, chosen)
     first: dict[tuple[str, ...], dict[str, Any]] = {}
     for row in sorted(rows, key=lambda row: row["seed"] or 0):
         if row["status"] == "ok":
             first.setdefault((row["dataset"], row["category"], row["arm"], row["config_hash"]), row)
-    found = source.index.rows([row["entry"] for row in first.values()], columns=["entry", "spec_json"])
-    specs = {row["entry"]: row["spec_json"] for row in found}
-    for row in rows:
-        row["spec_json"] = specs.get(row["entry"])
+    _add(source, first.values(), ("spec_json",))
     return rows
 
 
-def whole_runs(source: Source, runs: Iterable[Run]) -> list[Run]:
-    """The same runs with everything that the ledger holds of them."""
-    return read_runs(source.index.rows([run.entry for run in runs]))
+def scored_runs(source: Source, rows: Sequence[dict[str, Any]], more: Sequence[str] = ()) -> list[Run]:
+    """Runs of narrow rows with their test scores and what `more` names."""
+    _add(source, rows, (*_SCORES, *more))
+    return read_runs(rows)
 
 
-def picked_runs(source: Source, chosen: Filter) -> tuple[list[Run], tuple[str, ...]]:
-    """Whole runs of the configurations that stand for their arms in each cell, and the remarks on their choice."""
+def picked_runs(source: Source, chosen: Filter, *, metrics: Sequence[str] = METRICS) -> list[Run]:
+    """Runs with scores of the configurations that stand for their arms in each cell: the choice of `pick_runs`."""
 
-    def compute() -> tuple[list[Run], tuple[str, ...]]:
-        picked, remarks = pick_runs(read_runs(narrow_rows(source, chosen)))
-        texts = tuple(f"{cell.label}: {text}" for (_, cell), found in remarks.items() for text in found)
-        return whole_runs(source, picked), texts
+    def compute() -> list[Run]:
+        hashes = queries.contenders(source.index, chosen)
+        rows = narrow_rows(source, replace(chosen, equal={**chosen.equal, "config_hash": hashes or ["none"]}))
+        for row in rows:
+            row.update(dict.fromkeys(set(METRICS) - set(metrics)))
+        wanted = {run.entry for run in pick_runs(read_runs(rows))[0]}
+        more = ("group_metrics_json", "stages_json", "support_files") if len(metrics) > 1 else ()
+        return scored_runs(source, [row for row in rows if row["entry"] in wanted], more)
 
-    return source.kept(("picked", chosen.ranking, _frozen(chosen.equal)), compute)
+    return source.kept(("picked", chosen.ranking, _frozen(chosen.equal), tuple(metrics)), compute)
 
 
-def comparison(
-    source: Source, ranking: str, equal: Mapping[str, str | Sequence[str]] | None = None
-) -> Comparison | None:
-    """A ranking's arms compared over its cells (or those that `equal` names); None where nothing is left."""
-    chosen = Filter(ranking=ranking, equal=equal or {})
+def comparison(source: Source, ranking: str) -> RankingComparison | None:
+    """A ranking's arms compared over its cells; None where nothing of it is there (any more)."""
+    return source.kept(("comparison", ranking), lambda: _compared(picked_runs(source, Filter(ranking=ranking))))
 
-    def compute() -> Comparison | None:
-        runs, remarks = picked_runs(source, chosen)
-        found = compare(runs)
-        return Comparison(ranking=found[0], remarks=remarks, runs=tuple(runs)) if len(found) == 1 else None
 
-    return source.kept(("comparison", ranking, _frozen(chosen.equal)), compute)
+def answer(source: Source, ranking: str) -> RankingComparison | None:
+    """The same of generation and its two main controls in image AUROC alone: what the first page needs, and quick."""
+    chosen = Filter(ranking=ranking, equal={"arm": ("none", "augment", "generate")})
+    return source.kept(("answer", ranking), lambda: _compared(picked_runs(source, chosen, metrics=("image_auroc",))))
+
+
+def _compared(runs: Sequence[Run]) -> RankingComparison | None:
+    found = compare(runs)
+    return found[0] if len(found) == 1 else None
 
 
 def lines(source: Source, page_rows: Sequence[Mapping[str, Any]], ranking: str) -> list[LeaderboardRow]:
     """Leaderboard lines, with intervals and gains, of some rows of `configurations`, in their order."""
 
     def compute() -> list[LeaderboardRow]:
-        cells = {(row["dataset"], row["category"]) for row in page_rows}
-        wanted = {(row["dataset"], row["category"], row["arm"], row["config_hash"][:8]) for row in page_rows}
-        hashes = {row["config_hash"] for row in page_rows}
-        rows = narrow_rows(source, Filter(ranking=ranking, equal={"category": sorted({cell[1] for cell in cells})}))
-        needed = [row for row in rows if row["config_hash"] in hashes or row["arm"] in ("none", "augment")]
-        whole = {row["entry"]: row for row in source.index.rows([row["entry"] for row in needed])}
-        found = leaderboard([whole.get(row["entry"], row) for row in rows])
-        place = {
-            (row["dataset"], row["category"], row["arm"], row["config_hash"][:8]): n for n, row in enumerate(page_rows)
+        cells = sorted({row["category"] for row in page_rows})
+        shown = {row["config_hash"] for row in page_rows}
+        rows = queries.narrow_rows(
+            source.index,
+            Filter(ranking=ranking, equal={"category": cells}),
+            "(config_hash IN (SELECT unnest(?)) OR arm IN ('none', 'augment'))",
+            [sorted(shown)],
+        )
+        rows = _without_other_sizes(rows, {row["count"] for row in page_rows})
+        seeds = queries.cell_seeds(source.index, ranking, cells)
+        found = {
+            (line.dataset, line.category, line.arm, line.configuration): line
+            for groups in group_rankings(scored_runs(source, rows, ("spec_json", "group_metrics_json"))).values()
+            for cell, runs in groups.items()
+            for line in cell_lines(runs, shown=shown, seeds=seeds[cell.dataset, cell.category, cell.fingerprint])
         }
-        kept = [line for line in found if (line.dataset, line.category, line.arm, line.configuration) in wanted]
-        return sorted(kept, key=lambda line: place[line.dataset, line.category, line.arm, line.configuration])
+        keys = [(row["dataset"], row["category"], row["arm"], row["config_hash"][:8]) for row in page_rows]
+        return [found[key] for key in keys if key in found]
 
     key = tuple((row["dataset"], row["category"], row["arm"], row["config_hash"]) for row in page_rows)
-    return source.kept(("lines", ranking, key), compute)
+    return source.kept(("lines", ranking, key), compute) if page_rows else []
+
+
+def _without_other_sizes(rows: Sequence[dict[str, Any]], sizes: Collection[int | None]) -> list[dict[str, Any]]:
+    """Leave out augmented controls of another size than any line's, where the cell has one of a line's size."""
+    fitting = {row["category"] for row in rows if row["arm"] == "augment" and row["count"] in sizes}
+    return [row for row in rows if row["arm"] != "augment" or row["count"] in sizes or row["category"] not in fitting]
+
+
+def _add(source: Source, rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> None:
+    held = list(rows)
+    found = source.index.rows([row["entry"] for row in held], columns=["entry", *columns])
+    by_entry = {row["entry"]: row for row in found}
+    for row in held:
+        read = by_entry.get(row["entry"], {})
+        for name in columns:
+            if row.get(name) is None:
+                row[name] = read.get(name)
 
 
 def _frozen(equal: Mapping[str, str | Sequence[str]]) -> tuple[Any, ...]:

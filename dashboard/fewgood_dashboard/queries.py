@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fewgood.leaderboard.compare import FOCUS
 from fewgood.leaderboard.runs import METRICS, RankingKey
 from fewgood.store import LedgerIndex
+from fewgood.store.index import NARROW
 
 __all__ = [
     "SORTS",
@@ -20,14 +22,16 @@ __all__ = [
     "Page",
     "RankingLine",
     "configuration_page",
+    "contenders",
     "derive",
     "distinct",
+    "cell_seeds",
     "cells",
     "data",
-    "entries_of",
     "gallery_runs",
     "latest_entries",
     "machines",
+    "narrow_rows",
     "pictured",
     "rankings",
     "run_of",
@@ -40,10 +44,10 @@ _KEY = "baseline, backbone, image_size, shots, select_on, backbone_digest, optio
 _CELL = "dataset, category, data_fingerprint"
 
 _CLEAN = f"""
-CREATE OR REPLACE TEMP VIEW clean AS
-SELECT entry, coalesce(nullif(run_id, ''), entry) AS run_id,
+CREATE OR REPLACE VIEW clean AS
+SELECT entry, file_id::BIGINT * 4294967296 + file_row AS place, coalesce(nullif(run_id, ''), entry) AS run_id,
   coalesce(nullif(status, ''), 'failed') = 'ok' AS ok,
-  coalesce(study, '') AS study, coalesce(spec_hash, '') AS spec_hash,
+  coalesce(study, '') AS study,
   coalesce(nullif(config_hash, ''), coalesce(nullif(arm, ''), 'none') || '-' || coalesce(added::VARCHAR, 'None')) AS config_hash,
   coalesce(dataset, '') AS dataset, coalesce(category, '') AS category, coalesce(nullif(kind, ''), 'unknown') AS kind,
   coalesce(baseline, '') AS baseline, coalesce(backbone, '') AS backbone, coalesce(backbone_digest, '') AS backbone_digest,
@@ -51,41 +55,53 @@ SELECT entry, coalesce(nullif(run_id, ''), entry) AS run_id,
   coalesce(nullif(arm, ''), 'none') AS arm, coalesce(seed, 0) AS seed, coalesce(nullif(select_on, ''), 'fixed') AS select_on,
   coalesce(nullif(baseline_options, ''), '{{}}') AS options,
   CASE WHEN arm IN ('none', 'full') THEN NULL ELSE coalesce("count", added) END AS "count",
-  coalesce(data_fingerprint, '') AS data_fingerprint, coalesce(support_digest, '') AS support_digest, prompt,
-  {", ".join(METRICS)}, added, proxy_score, seconds, cpu_seconds, gpu_seconds, reused_seconds, latency_ms,
+  coalesce(data_fingerprint, '') AS data_fingerprint, coalesce(support_digest, '') AS support_digest,
+  {", ".join(METRICS)}, proxy_score, seconds, cpu_seconds, gpu_seconds, reused_seconds, latency_ms,
   coalesce(precision, '') AS precision, coalesce(hardware, '') AS hardware, coalesce(started_utc, '') AS started_utc
 FROM entries
 """
+"""The ledger's rows with what `Run.from_row` reads for a value that is missing; `place` is unique and small."""
 
-_SETTLED = f"""
-CREATE OR REPLACE TABLE runs AS
-WITH by_id AS (
-  SELECT * FROM clean
-  QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY ok DESC, started_utc DESC, entry DESC) = 1
-), keys AS (
-  SELECT DISTINCT dataset, category, baseline, options, shots, select_on, backbone, backbone_digest, image_size, data_fingerprint
-  FROM by_id WHERE ok
-), joined AS (
-  SELECT failed.entry, count(*) AS fits, any_value(keys.backbone) AS backbone,
-    any_value(keys.backbone_digest) AS backbone_digest, any_value(keys.image_size) AS image_size,
-    any_value(keys.data_fingerprint) AS data_fingerprint
-  FROM by_id AS failed JOIN keys USING (dataset, category, baseline, options, shots, select_on)
-  WHERE NOT failed.ok AND failed.backbone IN ('', keys.backbone) AND failed.backbone_digest IN ('', keys.backbone_digest)
-    AND failed.image_size IN ('', keys.image_size) AND failed.data_fingerprint IN ('', keys.data_fingerprint)
-  GROUP BY failed.entry HAVING count(*) = 1
-), settled AS (
-  SELECT by_id.* REPLACE (
-  coalesce(joined.backbone, by_id.backbone) AS backbone,
-  coalesce(joined.backbone_digest, by_id.backbone_digest) AS backbone_digest,
-  coalesce(joined.image_size, by_id.image_size) AS image_size,
-  coalesce(joined.data_fingerprint, by_id.data_fingerprint) AS data_fingerprint)
-FROM by_id LEFT JOIN joined USING (entry)
-)
-SELECT * FROM settled
-QUALIFY row_number() OVER (
-  PARTITION BY {_KEY}, {_CELL}, arm, config_hash, seed
-  ORDER BY ok DESC, started_utc DESC, run_id DESC) = 1
+_LATEST = """
+CREATE OR REPLACE TABLE latest AS
+SELECT arg_max(place, (ok, started_utc, entry)) AS place FROM clean GROUP BY run_id
 """
+"""One row per `run_id`: a finished one before a failed one, then the one that started last."""
+
+_JOINED = """
+CREATE OR REPLACE TABLE joined AS
+WITH failed AS (SELECT * FROM clean SEMI JOIN latest USING (place) WHERE NOT ok AND '' IN
+    (backbone, backbone_digest, image_size, data_fingerprint)),
+keys AS (
+  SELECT DISTINCT dataset, category, baseline, options, shots, select_on, backbone, backbone_digest, image_size, data_fingerprint
+  FROM clean SEMI JOIN latest USING (place) WHERE ok
+)
+SELECT failed.place, any_value(keys.backbone) AS backbone, any_value(keys.backbone_digest) AS backbone_digest,
+  any_value(keys.image_size) AS image_size, any_value(keys.data_fingerprint) AS data_fingerprint
+FROM failed JOIN keys USING (dataset, category, baseline, options, shots, select_on)
+WHERE failed.backbone IN ('', keys.backbone) AND failed.backbone_digest IN ('', keys.backbone_digest)
+  AND failed.image_size IN ('', keys.image_size) AND failed.data_fingerprint IN ('', keys.data_fingerprint)
+GROUP BY failed.place HAVING count(*) = 1
+"""
+"""What a failed run could not write, where exactly one ranking of its cell fits."""
+
+_SETTLED = """
+CREATE OR REPLACE VIEW settled AS
+SELECT clean.* REPLACE (
+  coalesce(joined.backbone, clean.backbone) AS backbone,
+  coalesce(joined.backbone_digest, clean.backbone_digest) AS backbone_digest,
+  coalesce(joined.image_size, clean.image_size) AS image_size,
+  coalesce(joined.data_fingerprint, clean.data_fingerprint) AS data_fingerprint)
+FROM clean SEMI JOIN latest USING (place) LEFT JOIN joined USING (place)
+"""
+
+_KEPT = f"""
+CREATE OR REPLACE TABLE kept AS
+SELECT arg_max(place, (ok, started_utc, run_id)) AS place, ranking FROM settled JOIN ranking_keys USING ({_KEY})
+GROUP BY ranking, {_CELL}, arm, config_hash, seed
+"""
+
+_RUNS = "CREATE OR REPLACE VIEW runs AS SELECT * FROM settled JOIN kept USING (place)"
 
 _CONFIGURATIONS = f"""
 CREATE OR REPLACE TABLE configurations AS
@@ -94,7 +110,8 @@ WITH grouped AS (
     count(*) FILTER (ok) AS seeds, count(*) FILTER (NOT ok) AS failed,
     {", ".join(f"avg({name}) FILTER (ok) AS {name}" for name in METRICS)},
     CASE WHEN count(proxy_score) FILTER (ok) = count(*) FILTER (ok) THEN avg(proxy_score) FILTER (ok) END AS proxy_score,
-    avg(seconds) FILTER (ok) AS seconds, median(latency_ms) FILTER (ok) AS latency_ms, max(started_utc) AS started_utc
+    avg(seconds) FILTER (ok) AS seconds, median(latency_ms) FILTER (ok) AS latency_ms, max(started_utc) AS started_utc,
+    max(started_utc) FILTER (ok) AS finished_utc
   FROM runs GROUP BY ranking, {_CELL}, arm, config_hash
 ), controls AS (
   SELECT ranking, {_CELL}, arg_max(config_hash, (seeds, started_utc, config_hash)) AS config_hash
@@ -123,6 +140,37 @@ SELECT ranking, any_value(baseline) AS baseline, any_value(backbone) AS backbone
   count(DISTINCT seed) FILTER (ok) AS seeds, list(DISTINCT dataset ORDER BY dataset) AS datasets, max(started_utc) AS last
 FROM runs GROUP BY ranking
 """
+
+_CONTENDERS = f"""
+WITH mine AS (SELECT * FROM configurations WHERE {{where}}),
+focus_arm AS (
+  SELECT ranking, {_CELL}, arg_min(arm, (seeds = 0, coalesce(list_position({list(FOCUS)!r}, arm), 99))) AS focus
+  FROM (SELECT ranking, {_CELL}, arm, max(seeds) AS seeds FROM mine GROUP BY ALL) GROUP BY ranking, {_CELL}
+), known AS (
+  SELECT mine.*, focus, max(seeds) OVER own > 0 AS done, bool_and(proxy_score IS NOT NULL OR seeds = 0) OVER own AS proxied
+  FROM mine JOIN focus_arm USING (ranking, {_CELL}) WINDOW own AS (PARTITION BY ranking, {_CELL}, arm)
+), focus AS (
+  SELECT *, CASE select_on WHEN 'test' THEN coalesce(image_auroc, 0) WHEN 'proxy' THEN CASE WHEN proxied THEN proxy_score END
+    END AS score
+  FROM known JOIN (SELECT ranking, select_on FROM rankings) USING (ranking) WHERE arm = focus AND (seeds > 0 OR NOT done)
+), leaders AS (
+  SELECT ranking, {_CELL}, arm, config_hash, "count" FROM focus
+  QUALIFY CASE WHEN score IS NOT NULL THEN score >= max(score) OVER (PARTITION BY ranking, {_CELL}) - 1e-9
+    ELSE rank() OVER (PARTITION BY ranking, {_CELL} ORDER BY seeds DESC, finished_utc DESC) = 1 END
+), partners AS (
+  SELECT known.ranking, known.dataset, known.category, known.data_fingerprint, known.arm, known.config_hash
+  FROM known JOIN leaders ON known.ranking = leaders.ranking AND known.dataset = leaders.dataset
+    AND known.category = leaders.category AND known.data_fingerprint = leaders.data_fingerprint AND known.arm <> leaders.arm
+  QUALIFY rank() OVER (PARTITION BY known.ranking, known.dataset, known.category, known.data_fingerprint, known.arm,
+    leaders.config_hash
+    ORDER BY known.seeds > 0 DESC, (leaders."count" IS NULL OR leaders."count" = known."count") IS TRUE DESC) = 1
+)
+SELECT DISTINCT config_hash FROM (
+  SELECT ranking, {_CELL}, arm, config_hash FROM leaders UNION ALL SELECT * FROM partners)
+"""
+"""Configurations among which `compare.pick_runs` finds those that stand for their arms: the same choice, from fewer rows."""
+
+_READ = ", ".join(f'"{name}"' for name in NARROW if name not in ("spec_hash", "keyword", "precision", "hardware"))
 
 SORTS: Mapping[str, str] = {
     "image AUROC": "image_auroc",
@@ -209,17 +257,19 @@ class Page:
 
 
 def derive(index: LedgerIndex) -> None:
-    """Make `runs`, `configurations` and `rankings` from the entries that the index holds."""
-    index.execute(_CLEAN)
-    index.execute(_SETTLED)
-    found = index.query(f"SELECT DISTINCT {_KEY} FROM runs").to_pylist()
+    """Make `runs`, `configurations` and `rankings` from the entries that the index holds.
+
+    `runs` is a view: a second copy of every row would double the memory.
+    """
+    for statement in (_CLEAN, _LATEST, _JOINED, _SETTLED):
+        index.execute(statement)
+    found = index.query(f"SELECT DISTINCT {_KEY} FROM settled").to_pylist()
     keys = [", ".join(_literal(text) for text in (*row.values(), RankingKey(**row).digest)) for row in found]
     index.execute(f"CREATE OR REPLACE TABLE ranking_keys ({_KEY.replace(',', ' VARCHAR,')} VARCHAR, ranking VARCHAR)")
     for values in keys:
         index.execute(f"INSERT INTO ranking_keys VALUES ({values})")
-    index.execute(f"CREATE OR REPLACE TABLE runs AS SELECT * FROM runs JOIN ranking_keys USING ({_KEY})")
-    index.execute(_CONFIGURATIONS)
-    index.execute(_RANKINGS)
+    for statement in (_KEPT, _RUNS, _CONFIGURATIONS, _RANKINGS):
+        index.execute(statement)
 
 
 def _literal(text: str) -> str:
@@ -297,16 +347,33 @@ def run_page(index: LedgerIndex, chosen: Filter, *, failed_only: bool, number: i
     return Page(rows=tuple(rows), total=total, number=number, size=size)
 
 
-def entries_of(
+def narrow_rows(
     index: LedgerIndex, chosen: Filter, extra: str = "TRUE", values: Sequence[Any] = ()
 ) -> list[dict[str, Any]]:
-    """The narrow rows of the runs that pass a filter and one more condition, in the ledger's own column names."""
+    """The ledger's rows that pass a filter and one more condition, in the ledger's own column names, without test scores."""
     where, bound = chosen.where(extra)
     found: list[dict[str, Any]] = index.query(
-        f"""SELECT entries.* FROM entries JOIN (SELECT entry FROM runs WHERE {where}) USING (entry) ORDER BY entry""",
+        f"""SELECT {_READ} FROM entries JOIN (SELECT entry FROM runs WHERE {where}) USING (entry) ORDER BY entry""",
         [*values, *bound],
     ).to_pylist()
     return found
+
+
+def contenders(index: LedgerIndex, chosen: Filter) -> list[str]:
+    """Hashes of the configurations that can stand for their arm in some cell; `pick_runs` of their runs alone decides."""
+    where, values = chosen.where()
+    found = index.query(_CONTENDERS.format(where=where), values).to_pylist()
+    return sorted(row["config_hash"] for row in found)
+
+
+def cell_seeds(index: LedgerIndex, ranking: str, categories: Sequence[str]) -> dict[tuple[str, str, str], set[int]]:
+    """The seeds of each cell (dataset, category, fingerprint) of a ranking, finished or failed."""
+    found = index.query(
+        f"""SELECT {_CELL}, list(DISTINCT seed) AS seeds FROM runs WHERE ranking = ? AND category IN (SELECT unnest(?))
+        GROUP BY {_CELL}""",
+        [ranking, list(categories)],
+    ).to_pylist()
+    return {(row["dataset"], row["category"], row["data_fingerprint"]): set(row["seeds"]) for row in found}
 
 
 def cells(index: LedgerIndex, ranking: str) -> list[tuple[str, str]]:

@@ -20,6 +20,8 @@ Value = TypeVar("Value")
 
 _REFRESH_SECONDS = 1.0
 """The ledger is listed at most this often, whatever the number of open pages."""
+_MEMORY = "640MB"
+"""DuckDB's limit: the rows, and the tables that are derived from them; 200,000 rows take about 200 MB."""
 _KEPT = 256
 """Computed values that are kept between page views."""
 
@@ -62,7 +64,7 @@ class Source:
         with self._lock:
             if self._index is None:
                 where: str | Path = self.settings.ledger or self.settings.home.ledger
-                self._index = LedgerIndex(Location.of(where))
+                self._index = LedgerIndex(Location.of(where), memory_limit=_MEMORY)
                 queries.derive(self._index)
             return self._index
 

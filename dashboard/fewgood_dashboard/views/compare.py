@@ -17,6 +17,12 @@ from fewgood_dashboard.source import Source
 
 __all__ = ["render"]
 
+_STANDS = {
+    "proxy": "Where an arm has several configurations, the one with the highest proxy score stands for it.",
+    "test": "Where an arm has several configurations, the best on the test images stands for it: its value is too good.",
+    "fixed": "Where an arm has several configurations, the one with most seeds stands for it, of equals the latest.",
+}
+
 SCOPES = {"cell": "Two configurations in one category", "ranking": "Two arms over all categories"}
 
 
@@ -35,10 +41,10 @@ def render(source: Source) -> None:
 
 def _arms(source: Source, line: RankingLine) -> None:
     found = measures.comparison(source, line.digest)
-    if found is None or len(found.ranking.estimates) < 2:
+    if found is None or len(found.estimates) < 2:
         st.info("This ranking has fewer than two arms with finished runs.")
         return
-    arms = list(found.ranking.estimates)
+    arms = list(found.estimates)
     left, right = st.columns(2)
     one = address.choose("First arm", arms, "a", default="generate", where=left)
     other = address.choose("Second arm", arms, "b", default="none" if one != "none" else arms[-1], where=right)
@@ -47,7 +53,7 @@ def _arms(source: Source, line: RankingLine) -> None:
         return
     gaps = [
         (cell.key.label, difference(cell.arms[one].runs, cell.arms[other].runs, "image_auroc"))
-        for cell in found.ranking.cells
+        for cell in found.cells
         if one in cell.arms and other in cell.arms
     ]
     pooled = pool(gaps, bounds=(-1.0, 1.0))
@@ -65,8 +71,7 @@ def _arms(source: Source, line: RankingLine) -> None:
             quantity="cell",
         )
         parts.charts([chart], columns=1)
-    for text in found.remarks:
-        st.caption(parts.escaped(text))
+    st.caption(_STANDS[line.key.select_on] if line.key.select_on in _STANDS else _STANDS["fixed"])
 
 
 def _configurations(source: Source, line: RankingLine) -> None:
@@ -75,7 +80,8 @@ def _configurations(source: Source, line: RankingLine) -> None:
     cell = address.choose("Category", names, "cell", show=plain_text)
     dataset, category = cells[names.index(cell)]
     within = Filter(ranking=line.digest, equal={"dataset": dataset, "category": category})
-    known = [item for item in configurations(read_runs(measures.narrow_rows(source, within))) if item.runs]
+    rows = measures.narrow_rows(source, within)
+    known = [item for item in configurations(read_runs(rows)) if item.runs]
     if len(known) < 2:
         st.info("This category has fewer than two configurations with finished runs.")
         return
@@ -92,7 +98,9 @@ def _configurations(source: Source, line: RankingLine) -> None:
     if one == other:
         st.info("Choose two different configurations.")
         return
-    whole = [next(iter(configurations(measures.whole_runs(source, by_name[name].runs)))) for name in (one, other)]
+    wanted = {run.entry for name in (one, other) for run in by_name[name].runs}
+    scored = configurations(measures.scored_runs(source, [row for row in rows if row["entry"] in wanted]))
+    whole = [next(item for item in scored if item.config_hash == by_name[name].config_hash) for name in (one, other)]
     _pair(whole[0], whole[1])
 
 

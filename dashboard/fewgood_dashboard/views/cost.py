@@ -9,6 +9,7 @@ import streamlit as st
 from fewgood.leaderboard.cost import CostGain, CostLine, Spent, cost, cost_against_gain
 from fewgood.leaderboard.formats import format_interval
 from fewgood_dashboard import measures, parts, queries
+from fewgood_dashboard.queries import Filter
 from fewgood_dashboard.source import Source
 
 __all__ = ["render"]
@@ -39,7 +40,7 @@ def render(source: Source) -> None:
         "are counted as saved. Who comes first pays for what arms share. Latency: one image already in memory, on the "
         "machine of the run. A dash is not known, not zero."
     )
-    lines = cost(found.runs)
+    lines = cost(measures.picked_runs(source, Filter(ranking=line.digest)))
     parts.table([_row(item) for item in lines], key="cost")
     st.subheader("Per stage, mean seconds of a run that made it")
     stages = sorted({name for item in lines for name in item.stages})
@@ -54,7 +55,7 @@ def render(source: Source) -> None:
     rows = [
         _gain(item)
         for arm, against in (("generate", "none"), ("generate", "augment"), ("augment", "none"))
-        for item in cost_against_gain([found.ranking], arm, against)
+        for item in cost_against_gain([found], arm, against)
     ]
     parts.table(rows, key="gains")
     st.caption(

@@ -42,8 +42,8 @@ def _saturation(source: Source, line: RankingLine) -> None:
 
     def compute() -> Saturation | None:
         rows = measures.narrow_rows(source, within)
-        wanted = [row["entry"] for row in rows if row["arm"] in ("none", "augment", "generate", "generate-random")]
-        return saturation(read_runs(source.index.rows(wanted)), cell)
+        arms = ("none", "augment", "generate", "generate-random")
+        return saturation(measures.scored_runs(source, [row for row in rows if row["arm"] in arms]), cell)
 
     found = source.kept(("saturation", line.digest, dataset, category), compute)
     if found is None:
@@ -68,17 +68,18 @@ def _family(source: Source, line: RankingLine) -> list[Run]:
         if any(getattr(member.key, name) != getattr(line.key, name) for name in fixed):
             continue
         within = Filter(ranking=member.digest)
-        found |= {run.run_id: run for run in measures.picked_runs(source, within)[0]}
-        narrow = read_runs(measures.narrow_rows(source, within))
-        pairs = [
-            run
-            for cells in group_rankings(narrow).values()
+        found |= {run.run_id: run for run in measures.picked_runs(source, within)}
+        rows = measures.narrow_rows(source, within)
+        pairs = {
+            run.entry
+            for cells in group_rankings(read_runs(rows)).values()
             for runs in cells.values()
             for pair in variance_pairs(runs).values()
             for item in pair
             for run in item.runs
-        ]
-        found |= {run.run_id: run for run in measures.whole_runs(source, pairs)}
+        }
+        scored = measures.scored_runs(source, [row for row in rows if row["entry"] in pairs])
+        found |= {run.run_id: run for run in scored}
     return list(found.values())
 
 

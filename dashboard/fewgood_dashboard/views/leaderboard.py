@@ -150,7 +150,7 @@ def board_of(source: Source, line: RankingLine, equal: dict[str, list[str]]) -> 
         runs = [
             run
             for member in members
-            for run in measures.picked_runs(source, Filter(ranking=member.digest, equal=where))[0]
+            for run in measures.picked_runs(source, Filter(ranking=member.digest, equal=where))
             if not equal.get("arm") or run.arm in equal["arm"]
         ]
         return next((board for board in boards(runs) if board.key == wanted), None)

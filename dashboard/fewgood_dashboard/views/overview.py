@@ -19,29 +19,28 @@ def render(source: Source) -> None:
     if line is None:
         parts.empty(source)
         return
-    found = measures.comparison(source, line.digest)
+    found = measures.answer(source, line.digest)
     if found is None:
         st.info("No run of this ranking has finished yet.")
     else:
-        ranking = found.ranking
-        first, second = headline(ranking)
-        parts.answer(first, [second], tone=answer_tone(ranking))
-        for text in cautions(ranking):
+        first, second = headline(found)
+        parts.answer(first, [second], tone=answer_tone(found))
+        for text in cautions(found):
             st.warning(text)
         gaps = {
-            control: ranking.differences.get(("generate", control), {}).get("image_auroc")
+            control: found.differences.get(("generate", control), {}).get("image_auroc")
             for control in ("none", "augment")
         }
         shown = [gain_tile(f"gain against {control}, image AUROC", gap) for control, gap in gaps.items()]
         shown.append(
             (
                 "cells compared",
-                str(len(ranking.cells)),
+                str(len(found.cells)),
                 f"{line.seeds} seeds, {line.finished} runs, {line.failed} failed",
             )
         )
         parts.tiles(shown)
-        parts.charts([gain_chart(ranking, "none"), gain_chart(ranking, "augment")])
+        parts.charts([gain_chart(found, "none"), gain_chart(found, "augment")])
     _everything(source)
 
 

@@ -17,6 +17,8 @@ _EVERY_SECONDS = 2.0
 _SILENT_SECONDS = 180.0
 """A running study that has said nothing for so long may have been killed; the page says so."""
 
+_SHOWN_RUNNING = 8
+
 _logs: dict[Path, StudyLog] = {}
 """One reader per study for all open pages, so that a long log is parsed once."""
 
@@ -46,44 +48,20 @@ def _again(folder: Path) -> None:
 
 @st.fragment(run_every=_EVERY_SECONDS)
 def _live(folder: Path, cell: str) -> None:
+    # Every part has a container of its own, so that what comes into one does not move or redraw the others.
+    progress, history, lines, shares = (st.container() for _ in range(4))
     state = _read(folder)
     if cell == "-" and state.cells:
         st.rerun()
-    _progress(state)
     trials = state.of(cell)
-    objective = "image AUROC on the test images" if state.select_on == "test" else "proxy score"
-    scheme = parts.scheme()
-    if state.select_on == "test":
-        st.warning("This study selects on the test images: its best value is too good for that reason.")
-    st.subheader("History")
-    if any(trial.state != "running" for trial in trials):
-        figure = figures.history(trials, scheme=scheme, objective=f"objective ({objective})")
-        st.plotly_chart(figure, key="history", width="stretch")
-    else:
-        st.caption("No trial of this cell has ended yet.")
-    parts.table([_row(number, trial) for number, trial in enumerate(trials, 1)], key="trials")
-    st.subheader("Parallel coordinates")
-    lines = figures.parallel(trials, objective="objective")
-    if lines is None:
-        st.caption("Two finished trials are needed.")
-    else:
-        st.plotly_chart(lines, key="parallel", width="stretch")
-        st.caption("Drag along an axis to keep a range. The table above holds the same numbers.")
-    st.subheader("Importances")
-    found = _importances(folder, cell, trials)
-    if found is None:
-        st.caption(
-            "Eight finished trials of a cell that differ in settings and objective are needed; with fewer it would be noise."
-        )
-        return
-    st.plotly_chart(figures.importance_bars(found, scheme=scheme), key="importances", width="stretch")
-    parts.table(
-        [{"setting": name, "importance": round(value, 4)} for name, value in found.items()], key="importance-table"
-    )
-    few = len([trial for trial in trials if trial.state == "finished"])
-    st.caption(
-        f"fANOVA over {few} trials of a random-forest model of the objective: it ranks settings, it does not test them."
-    )
+    with progress:
+        _progress(state)
+    with history:
+        _history(trials, state)
+    with lines:
+        _lines(trials)
+    with shares:
+        _shares(folder, cell, trials)
 
 
 def _progress(state: StudyState) -> None:
@@ -96,11 +74,51 @@ def _progress(state: StudyState) -> None:
         status = "running"
     else:
         status = "not running" if state.planned is None else "finished"
-    st.progress(
-        min(1.0, done / total), text=f"{done} of {total} trials finished, {running} running, {failed} failed: {status}"
+    text = f"{done} of {total} trials finished, {running} running, {failed} failed: {status}"
+    st.progress(min(1.0, done / total), text=text)
+    now = [trial for trial in state.trials.values() if trial.state == "running"][:_SHOWN_RUNNING]
+    words = [f"{trial.cell} {trial.name}: {trial.progress or 'started'}" for trial in now] or ["nothing is running"]
+    st.text("\n".join(plain_text(text) for text in words))
+    if state.select_on == "test":
+        st.warning("This study selects on the test images: its best value is too good for that reason.")
+
+
+def _history(trials: list[Trial], state: StudyState) -> None:
+    st.subheader("History")
+    if any(trial.state != "running" for trial in trials):
+        of = "image AUROC on the test images" if state.select_on == "test" else "proxy score"
+        figure = figures.history(trials, scheme=parts.scheme(), objective=f"objective ({of})")
+        st.plotly_chart(figure, key="history", width="stretch")
+    else:
+        st.caption("No trial of this cell has ended yet.")
+    parts.table([_row(number, trial) for number, trial in enumerate(trials, 1)], key="trials")
+
+
+def _lines(trials: list[Trial]) -> None:
+    st.subheader("Parallel coordinates")
+    figure = figures.parallel(trials, objective="objective")
+    if figure is None:
+        st.caption("Two finished trials are needed.")
+        return
+    st.plotly_chart(figure, key="parallel", width="stretch")
+    st.caption("Drag along an axis to keep a range. The table above holds the same numbers.")
+
+
+def _shares(folder: Path, cell: str, trials: list[Trial]) -> None:
+    st.subheader("Importances")
+    found = _importances(folder, cell, trials)
+    if found is None:
+        st.caption(
+            "Eight finished trials of a cell that differ in settings and objective are needed; with fewer it would be noise."
+        )
+        return
+    st.plotly_chart(figures.importance_bars(found, scheme=parts.scheme()), key="importances", width="stretch")
+    rows = [{"setting": name, "importance": round(value, 4)} for name, value in found.items()]
+    parts.table(rows, key="importance-table")
+    done = sum(trial.state == "finished" for trial in trials)
+    st.caption(
+        f"fANOVA over {done} trials, from a random forest of the objective: it ranks settings, it does not test them."
     )
-    for trial in [trial for trial in state.trials.values() if trial.state == "running"][:8]:
-        st.text(plain_text(f"{trial.cell} {trial.name}: {trial.progress or 'started'}"))
 
 
 def _row(number: int, trial: Trial) -> dict[str, object]:

@@ -148,7 +148,9 @@ def _finish(outcome: Any, where: Any, report_path: Path, *, json_output: bool) -
 
     wanted = {run for cell in outcome.cells for trial in cell.trials for run in trial["runs"]}
     name = outcome.study.name
-    rows = [row for row in Ledger(where).rows() if row["run_id"] in wanted or row["study"] == name]
+    ledger = Ledger(where)
+    ledger.compact_if_many()
+    rows = [row for row in ledger.rows() if row["run_id"] in wanted or row["study"] == name]
     write_report(rows, where, report_path, title=f"Study {name}")
     document = {
         "status": "ok",

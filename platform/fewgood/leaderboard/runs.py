@@ -6,8 +6,9 @@ import hashlib
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property, lru_cache
 from typing import Any
 
 from fewgood.specs import ARMS
@@ -49,6 +50,9 @@ class RankingKey:
     def digest(self) -> str:
         """Eight hexadecimal characters that tell two rankings apart which print alike."""
         return short_digest([getattr(self, item.name) for item in fields(self)])
+
+
+_RANKING_FIELDS = tuple(item.name for item in fields(RankingKey))
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -129,15 +133,15 @@ class Run:
         """Whether the run finished."""
         return self.status == "ok"
 
-    @property
+    @cached_property
     def ranking(self) -> RankingKey:
         """The ranking that this run belongs to."""
-        return RankingKey(**{item.name: getattr(self, item.name) for item in fields(RankingKey)})
+        return _ranking_key(*(getattr(self, name) for name in _RANKING_FIELDS))
 
-    @property
+    @cached_property
     def cell(self) -> CellKey:
         """The category that this run measures."""
-        return CellKey(dataset=self.dataset, category=self.category, fingerprint=self.data_fingerprint)
+        return _cell_key(self.dataset, self.category, self.data_fingerprint)
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Run:
@@ -261,15 +265,25 @@ def read_runs(rows: Iterable[Mapping[str, Any]]) -> list[Run]:
     by_id: dict[str, Run] = {}
     for run in map(Run.from_row, rows):
         held = by_id.get(run.run_id)
-        by_id[run.run_id] = run if held is None or _precedence(run) > _precedence(held) else held
-    finished = [run for run in by_id.values() if run.ok]
+        by_id[run.run_id] = run if held is None or _precedes(run, held) else held
+    written: dict[tuple[str, ...], set[tuple[str, ...]]] = defaultdict(set)
+    for run in by_id.values():
+        if run.ok:
+            written[_fixed(run)].add(_open(run))
     results: dict[tuple[Any, ...], Run] = {}
     for run in by_id.values():
-        settled = run if run.ok else _join(run, finished)
+        settled = run if run.ok else _join(run, written[_fixed(run)])
         key = (settled.ranking, settled.cell, settled.arm, settled.config_hash, settled.seed)
         held = results.get(key)
-        results[key] = settled if held is None or _precedence(settled) > _precedence(held) else held
-    return [results[key] for key in sorted(results, key=lambda key: (key[0], key[1], arm_order(key[2]), key[3:]))]
+        results[key] = settled if held is None or _precedes(settled, held) else held
+    groups: dict[tuple[RankingKey, CellKey], list[Run]] = defaultdict(list)
+    for run in results.values():
+        groups[run.ranking, run.cell].append(run)
+    return [
+        run
+        for key in sorted(groups)
+        for run in sorted(groups[key], key=lambda run: (arm_order(run.arm), run.config_hash, run.seed))
+    ]
 
 
 def group_rankings(runs: Iterable[Run]) -> dict[RankingKey, dict[CellKey, list[Run]]]:
@@ -298,24 +312,48 @@ def configurations(runs: Sequence[Run]) -> list[Configuration]:
     return sorted(found, key=lambda item: (arm_order(item.arm), item.count or 0, item.config_hash))
 
 
-def _precedence(run: Run) -> tuple[bool, str, str, str, str]:
-    content = short_digest([run.metrics, run.scores, run.error, run.seconds, run.command, run.support_digest])
+def _precedes(run: Run, held: Run) -> bool:
+    """Whether `run` is kept before another row of the same result."""
     # The row's name before its content: a row read without its scores must win or lose as the full one does.
-    return (run.ok, run.started_utc, run.run_id, run.entry, content)
+    first, second = ((one.ok, one.started_utc, one.run_id, one.entry) for one in (run, held))
+    return first > second if first != second else _content(run) > _content(held)
 
 
-def _join(run: Run, finished: Sequence[Run]) -> Run:
-    """Fill the key that a failed run could not write, when exactly one ranking of its cell fits."""
-    fixed = ("dataset", "category", "baseline", "options", "shots", "select_on")
-    keys = {
-        tuple(getattr(other, name) for name in OPEN_KEYS)
-        for other in finished
-        if all(getattr(other, name) == getattr(run, name) for name in fixed)
-        and all(getattr(run, name) in ("", getattr(other, name)) for name in OPEN_KEYS)
-    }
-    if len(keys) != 1:
+def _content(run: Run) -> str:
+    return short_digest([run.metrics, run.scores, run.error, run.seconds, run.command, run.support_digest])
+
+
+def _fixed(run: Run) -> tuple[str, ...]:
+    return (run.dataset, run.category, run.baseline, run.options, run.shots, run.select_on)
+
+
+def _open(run: Run) -> tuple[str, ...]:
+    return tuple(getattr(run, name) for name in OPEN_KEYS)
+
+
+def _join(run: Run, written: Collection[tuple[str, ...]]) -> Run:
+    """Fill the key that a failed run could not write, when exactly one ranking of its cell fits.
+
+    Args:
+        run: A failed run.
+        written: The values of `OPEN_KEYS` among the finished runs that share everything else.
+    """
+    own = _open(run)
+    fits = [values for values in written if all(mine in ("", theirs) for mine, theirs in zip(own, values, strict=True))]
+    if len(fits) != 1:
         return run
-    return replace(run, **dict(zip(OPEN_KEYS, keys.pop(), strict=True)))
+    backbone, digest, size, fingerprint = fits[0]
+    return replace(run, backbone=backbone, backbone_digest=digest, image_size=size, data_fingerprint=fingerprint)
+
+
+@lru_cache(maxsize=1024)
+def _ranking_key(*values: str) -> RankingKey:
+    return RankingKey(**dict(zip(_RANKING_FIELDS, values, strict=True)))
+
+
+@lru_cache(maxsize=8192)
+def _cell_key(dataset: str, category: str, fingerprint: str) -> CellKey:
+    return CellKey(dataset=dataset, category=category, fingerprint=fingerprint)
 
 
 def _options(row: Mapping[str, Any], spec: Mapping[str, Any]) -> str:

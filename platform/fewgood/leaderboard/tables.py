@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from fewgood.leaderboard.runs import CellKey, Configuration, RankingKey, Run, configurations, group_rankings, read_runs
 from fewgood.leaderboard.statistics import Estimate, difference, estimate, partner
 
-__all__ = ["EMPTY", "LeaderboardRow", "leaderboard"]
+__all__ = ["EMPTY", "LeaderboardRow", "cell_lines", "leaderboard"]
 
 EMPTY = (
     "The ledger has no runs yet. Try `fewgood evaluate`, or `fewgood sweep` with a study; every finished run becomes a "
@@ -79,9 +79,9 @@ def leaderboard(rows: Iterable[Mapping[str, Any]]) -> list[LeaderboardRow]:
         Lines by cell and ranking, inside them from the highest mean image AUROC to the lowest, unfinished ones last.
     """
     found: list[LeaderboardRow] = []
-    for ranking, cells in group_rankings(read_runs(rows)).items():
-        for cell, runs in cells.items():
-            found.extend(_cell_rows(ranking, cell, runs))
+    for cells in group_rankings(read_runs(rows)).values():
+        for runs in cells.values():
+            found.extend(cell_lines(runs))
     return sorted(found, key=_place)
 
 
@@ -92,11 +92,27 @@ def _place(row: LeaderboardRow) -> tuple[Any, ...]:
     return (*place, -value, row.arm, row.configuration)
 
 
-def _cell_rows(ranking: RankingKey, cell: CellKey, runs: list[Run]) -> list[LeaderboardRow]:
+def cell_lines(
+    runs: Sequence[Run], *, shown: Collection[str] | None = None, seeds: Collection[int] | None = None
+) -> list[LeaderboardRow]:
+    """The lines of one cell of one ranking, by arm and augmentation size.
+
+    Args:
+        runs: Runs of the cell; those of its controls among them, or the gains are missing.
+        shown: Hashes of the configurations that are asked for; None for all.
+        seeds: The cell's seeds, where `runs` are not all of it.
+
+    Returns:
+        One line per configuration.
+    """
     found = configurations(runs)
-    seeds = {run.seed for run in runs}
+    known = {run.seed for run in runs} if seeds is None else set(seeds)
     kind = next((run.kind for run in runs if run.kind != "unknown"), "unknown")
-    return [_row(ranking, cell, kind, item, found, seeds) for item in found]
+    return [
+        _row(runs[0].ranking, runs[0].cell, kind, item, found, known)
+        for item in found
+        if shown is None or item.config_hash in shown
+    ]
 
 
 def _row(

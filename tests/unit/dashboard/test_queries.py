@@ -29,7 +29,7 @@ def _source(rows, folder):
 @st.composite
 def ledgers(draw, build):
     found = []
-    for number in range(draw(st.integers(1, 14))):
+    for number in range(draw(st.integers(1, 18))):
         arm = draw(st.sampled_from(["none", "augment", "generate", "full"]))
         failed = draw(st.booleans()) and draw(st.booleans())
         columns = {
@@ -38,12 +38,13 @@ def ledgers(draw, build):
             "baseline": draw(st.sampled_from(["patchcore", "cflow"])),
             "started_utc": f"2026-01-01T00:00:{number:02d}+00:00",
             "image_auroc": draw(st.sampled_from([0.5, 0.75, float("nan"), None])),
-            "proxy_score": draw(st.sampled_from([0.5, None])),
+            "proxy_score": draw(st.sampled_from([0.5, 0.6, 0.7, None])),
+            "select_on": draw(st.sampled_from(["proxy", "fixed", "test"])),
         }
         if failed and draw(st.booleans()):
             columns |= {"backbone": None, "backbone_digest": None, "image_size": None, "error": "out of luck"}
         category = draw(st.sampled_from(["bolt", 'it\'s "odd"; <b>']))
-        count = None if arm in ("none", "full") else draw(st.sampled_from([8, 16]))
+        count = None if arm in ("none", "full") else draw(st.sampled_from([8, 16, 32]))
         found.append(build(arm, draw(st.integers(0, 2)), category=category, count=count, images=3, **columns))
     return found
 
@@ -85,15 +86,27 @@ def test_the_tables_hold_what_read_runs_keeps(data, build_row):
         assert lines == {}
 
 
-def test_the_comparison_is_the_reports(make_cell, tmp_path):
-    rows = [row for name in ("bolt", "nut") for row in make_cell(name)]
-    source = _source(rows, tmp_path)
-    (line,) = queries.rankings(source.index)
-    found = measures.comparison(source, line.digest).ranking
-    (expected,) = compare(read_runs(rows))
-    assert found.key == expected.key
-    for pair, values in expected.differences.items():
-        assert found.differences[pair]["image_auroc"].to_json() == values["image_auroc"].to_json()
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_the_comparison_is_the_reports(data, build_row):
+    rows = data.draw(ledgers(build_row))
+    with tempfile.TemporaryDirectory() as folder:
+        source = _source(rows, folder)
+        for expected in compare(read_runs(rows)):
+            found = measures.comparison(source, expected.key.digest)
+            assert found.key == expected.key
+            assert [cell.key for cell in found.cells] == [cell.key for cell in expected.cells]
+            for mine, theirs in zip(found.cells, expected.cells, strict=True):
+                assert {arm: item.config_hash for arm, item in mine.arms.items()} == {
+                    arm: item.config_hash for arm, item in theirs.arms.items()
+                }
+            for pair, values in expected.differences.items():
+                assert found.differences[pair]["image_auroc"].to_json() == values["image_auroc"].to_json()
+            quick = measures.answer(source, expected.key.digest)
+            for control in ("none", "augment"):
+                if any(("generate", control) in cell.differences for cell in expected.cells):
+                    gap = expected.differences["generate", control]["image_auroc"]
+                    assert quick.differences["generate", control]["image_auroc"].to_json() == gap.to_json()
 
 
 def test_a_page_of_lines_is_cut_from_the_leaderboard(make_cell, tmp_path):
@@ -147,7 +160,7 @@ def test_new_runs_and_compaction_are_seen(make_row, tmp_path, monkeypatch):
     source.refresh()
     assert queries.totals(source.index)["finished"] == 2
     (line,) = queries.rankings(source.index)
-    assert len(measures.comparison(source, line.digest).runs) == 2
+    assert len(measures.picked_runs(source, Filter(ranking=line.digest))) == 2
 
 
 def test_an_unreachable_ledger_is_said_and_what_was_read_stays(make_row, tmp_path, monkeypatch):
