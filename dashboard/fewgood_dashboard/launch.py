@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,9 @@ from fewgood_dashboard.source import Settings, connect
 __all__ = ["LOOPBACK", "read_secrets", "serve"]
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+_WARM_SECONDS = 20.0
+"""How long the start waits for the ledger; one that is far away is read on while the pages say so."""
 
 _OPTIONS: dict[str, object] = {
     "server.headless": True,
@@ -58,7 +61,7 @@ def read_secrets(path: Path | None) -> dict[str, Any]:
         raise SpecError(f"--secrets {path} cannot be used ({error}): give a TOML file with an [auth] table") from error
 
 
-def serve(settings: Settings, *, host: str, port: int, secrets: Mapping[str, Any]) -> None:
+def serve(settings: Settings, *, host: str, port: int, secrets: Mapping[str, Any], ready: Callable[[], None]) -> None:
     """Serve the dashboard until the process is interrupted.
 
     Args:
@@ -66,10 +69,14 @@ def serve(settings: Settings, *, host: str, port: int, secrets: Mapping[str, Any
         host: Address to listen on.
         port: Port to listen on.
         secrets: What `read_secrets` gave.
+        ready: Called when the ledger is read, before the server starts; after some seconds in any case.
     """
     os.environ["FEWGOOD_HOME"] = str(settings.home.root)
     os.environ["FEWGOOD_LEDGER"] = settings.ledger or ""
-    threading.Thread(target=_warm, args=(settings,), daemon=True).start()
+    read = threading.Event()
+    threading.Thread(target=_warm, args=(settings, read), daemon=True).start()
+    read.wait(_WARM_SECONDS)
+    ready()
     app = streamlit.App(Path(__file__).with_name("page.py"), secrets=dict(secrets), middleware=[Middleware(_KnownBase)])
     app.run(config=_OPTIONS | {"server.address": host, "server.port": port})
 
@@ -86,8 +93,9 @@ class _KnownBase:
             return
         started: Message | None = None
         body = b""
-        # The page is 8 kB and is changed here, so it comes uncompressed; scripts and pictures are not asked for as HTML.
-        if b"text/html" in dict(scope["headers"]).get(b"accept", b""):
+        # The page is 8 kB and is changed here, so it comes uncompressed. On this machine nothing is worth compressing.
+        near = scope.get("client") is not None and scope["client"][0] in LOOPBACK
+        if near or b"text/html" in dict(scope["headers"]).get(b"accept", b""):
             scope = {**scope, "headers": [item for item in scope["headers"] if item[0] != b"accept-encoding"]}
 
         async def pass_on(message: Message) -> None:
@@ -113,14 +121,18 @@ class _KnownBase:
         await self._app(scope, receive, pass_on)
 
 
-def _warm(settings: Settings) -> None:
+def _warm(settings: Settings, read: threading.Event) -> None:
     """Read the ledger and import the pages before anybody asks, so that the first page is quick."""
     try:
         source = connect(settings)
         for module, _, _ in PAGES:
             importlib.import_module(f"fewgood_dashboard.views.{module}")
-        known = source.kept(("rankings",), lambda: queries.rankings(source.index))
+        known = [] if source.error else source.kept(("rankings",), lambda: queries.rankings(source.index))
         if known:
             measures.answer(source, known[0].digest)
+        read.set()
+        importlib.import_module("scipy.stats")  # a second, which the Leaderboard would need
     except Exception:
         logger.exception("the ledger could not be read in advance; the pages say why")
+    finally:
+        read.set()

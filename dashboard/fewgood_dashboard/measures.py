@@ -17,9 +17,7 @@ from fewgood_dashboard import queries
 from fewgood_dashboard.queries import Filter
 from fewgood_dashboard.source import Source
 
-__all__ = ["answer", "comparison", "known_values", "lines", "narrow_rows", "picked_runs", "scored_runs"]
-
-_SCORES = ("test_names", "test_labels", "test_scores")
+__all__ = ["answer", "comparison", "known_values", "lines", "narrow_rows", "picked_runs", "whole_runs"]
 
 
 def known_values(source: Source, column: str, chosen: Filter) -> list[str]:
@@ -35,29 +33,29 @@ def narrow_rows(source: Source, chosen: Filter) -> list[dict[str, Any]]:
     for row in sorted(rows, key=lambda row: row["seed"] or 0):
         if row["status"] == "ok":
             first.setdefault((row["dataset"], row["category"], row["arm"], row["config_hash"]), row)
-    _add(source, first.values(), ("spec_json",))
+    found = source.index.rows([row["entry"] for row in first.values()], columns=["entry", "spec_json"])
+    specs = {row["entry"]: row["spec_json"] for row in found}
+    for row in rows:
+        row["spec_json"] = specs.get(row["entry"])
     return rows
 
 
-def scored_runs(source: Source, rows: Sequence[dict[str, Any]], more: Sequence[str] = ()) -> list[Run]:
-    """Runs of narrow rows with their test scores and what `more` names."""
-    _add(source, rows, (*_SCORES, *more))
-    return read_runs(rows)
+def whole_runs(source: Source, runs: Iterable[Run]) -> list[Run]:
+    """The same runs with their test scores; a failed one has none and stays as it is."""
+    held = list(runs)
+    found = source.whole([run.entry for run in held if run.ok])
+    return [found.get(run.entry, run) for run in held]
 
 
-def picked_runs(source: Source, chosen: Filter, *, metrics: Sequence[str] = METRICS) -> list[Run]:
-    """Runs with scores of the configurations that stand for their arms in each cell: the choice of `pick_runs`."""
+def picked_runs(source: Source, chosen: Filter) -> list[Run]:
+    """Whole runs of the configurations that stand for their arms in each cell: the choice of `pick_runs`."""
 
     def compute() -> list[Run]:
         hashes = queries.contenders(source.index, chosen)
         rows = narrow_rows(source, replace(chosen, equal={**chosen.equal, "config_hash": hashes or ["none"]}))
-        for row in rows:
-            row.update(dict.fromkeys(set(METRICS) - set(metrics)))
-        wanted = {run.entry for run in pick_runs(read_runs(rows))[0]}
-        more = ("group_metrics_json", "stages_json", "support_files") if len(metrics) > 1 else ()
-        return scored_runs(source, [row for row in rows if row["entry"] in wanted], more)
+        return whole_runs(source, pick_runs(read_runs(rows))[0])
 
-    return source.kept(("picked", chosen.ranking, _frozen(chosen.equal), tuple(metrics)), compute)
+    return source.kept(("picked", chosen.ranking, _frozen(chosen.equal)), compute)
 
 
 def comparison(source: Source, ranking: str) -> RankingComparison | None:
@@ -68,7 +66,15 @@ def comparison(source: Source, ranking: str) -> RankingComparison | None:
 def answer(source: Source, ranking: str) -> RankingComparison | None:
     """The same of generation and its two main controls in image AUROC alone: what the first page needs, and quick."""
     chosen = Filter(ranking=ranking, equal={"arm": ("none", "augment", "generate")})
-    return source.kept(("answer", ranking), lambda: _compared(picked_runs(source, chosen, metrics=("image_auroc",))))
+
+    def compute() -> RankingComparison | None:
+        name = METRICS[0]
+        runs = picked_runs(source, chosen)
+        return _compared(
+            [replace(run, metrics={name: run.metrics[name]} if name in run.metrics else {}) for run in runs]
+        )
+
+    return source.kept(("answer", ranking), compute)
 
 
 def _compared(runs: Sequence[Run]) -> RankingComparison | None:
@@ -92,7 +98,7 @@ def lines(source: Source, page_rows: Sequence[Mapping[str, Any]], ranking: str) 
         seeds = queries.cell_seeds(source.index, ranking, cells)
         found = {
             (line.dataset, line.category, line.arm, line.configuration): line
-            for groups in group_rankings(scored_runs(source, rows, ("spec_json", "group_metrics_json"))).values()
+            for groups in group_rankings(whole_runs(source, read_runs(rows))).values()
             for cell, runs in groups.items()
             for line in cell_lines(runs, shown=shown, seeds=seeds[cell.dataset, cell.category, cell.fingerprint])
         }
@@ -107,17 +113,6 @@ def _without_other_sizes(rows: Sequence[dict[str, Any]], sizes: Collection[int |
     """Leave out augmented controls of another size than any line's, where the cell has one of a line's size."""
     fitting = {row["category"] for row in rows if row["arm"] == "augment" and row["count"] in sizes}
     return [row for row in rows if row["arm"] != "augment" or row["count"] in sizes or row["category"] not in fitting]
-
-
-def _add(source: Source, rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> None:
-    held = list(rows)
-    found = source.index.rows([row["entry"] for row in held], columns=["entry", *columns])
-    by_entry = {row["entry"]: row for row in found}
-    for row in held:
-        read = by_entry.get(row["entry"], {})
-        for name in columns:
-            if row.get(name) is None:
-                row[name] = read.get(name)
 
 
 def _frozen(equal: Mapping[str, str | Sequence[str]]) -> tuple[Any, ...]:

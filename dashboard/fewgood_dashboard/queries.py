@@ -97,11 +97,23 @@ FROM clean SEMI JOIN latest USING (place) LEFT JOIN joined USING (place)
 
 _KEPT = f"""
 CREATE OR REPLACE TABLE kept AS
-SELECT arg_max(place, (ok, started_utc, run_id)) AS place, ranking FROM settled JOIN ranking_keys USING ({_KEY})
-GROUP BY ranking, {_CELL}, arm, config_hash, seed
+WITH found AS (
+  SELECT arg_max(place, (ok, started_utc, run_id)) AS place, ranking FROM settled JOIN ranking_keys USING ({_KEY})
+  GROUP BY ranking, {_CELL}, arm, config_hash, seed
+)
+SELECT found.*, backbone, backbone_digest, image_size, data_fingerprint FROM found LEFT JOIN joined USING (place)
 """
+"""One row per result, with its ranking, and with what `joined` adds."""
 
-_RUNS = "CREATE OR REPLACE VIEW runs AS SELECT * FROM settled JOIN kept USING (place)"
+_RUNS = """
+CREATE OR REPLACE VIEW runs AS
+SELECT clean.* REPLACE (
+  coalesce(kept.backbone, clean.backbone) AS backbone,
+  coalesce(kept.backbone_digest, clean.backbone_digest) AS backbone_digest,
+  coalesce(kept.image_size, clean.image_size) AS image_size,
+  coalesce(kept.data_fingerprint, clean.data_fingerprint) AS data_fingerprint), ranking
+FROM clean JOIN kept USING (place)
+"""
 
 _CONFIGURATIONS = f"""
 CREATE OR REPLACE TABLE configurations AS

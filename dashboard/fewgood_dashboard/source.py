@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fewgood.errors import FewgoodError
+from fewgood.leaderboard.runs import Run
 from fewgood.store import Home, LedgerIndex, Location
 from fewgood_dashboard import queries
 
@@ -22,6 +23,8 @@ _REFRESH_SECONDS = 1.0
 """The ledger is listed at most this often, whatever the number of open pages."""
 _MEMORY = "640MB"
 """DuckDB's limit: the rows, and the tables that are derived from them; 200,000 rows take about 200 MB."""
+_RUNS = 2000
+"""Runs with their test scores that are kept; a row of the ledger never changes, so they stay right."""
 _KEPT = 256
 """Computed values that are kept between page views."""
 
@@ -56,7 +59,9 @@ class Source:
         self._lock = threading.RLock()
         self._index: LedgerIndex | None = None
         self._looked = 0.0
-        self._kept: dict[Any, Any] = {}
+        self._reading = threading.Lock()
+        self._kept: dict[tuple[int, tuple[Any, ...]], _Slot] = {}
+        self._runs: dict[str, Run] = {}
 
     @property
     def index(self) -> LedgerIndex:
@@ -81,22 +86,46 @@ class Source:
             try:
                 if self.index.refresh():
                     queries.derive(self.index)
-                    self._kept.clear()
                 self.error = None
             except FewgoodError as error:
                 self.error = str(error)
             self._looked = time.monotonic()
 
-    def kept(self, key: tuple[Any, ...], compute: Callable[[], Value]) -> Value:
-        """`compute()`, or what it gave for `key` since the ledger last changed."""
-        with self._lock:
-            if key not in self._kept:
-                value = compute()
-                while len(self._kept) >= _KEPT:
-                    self._kept.pop(next(iter(self._kept)))
-                self._kept[key] = value
-            found: Value = self._kept[key]
+    def whole(self, entries: Sequence[str]) -> dict[str, Run]:
+        """Runs with everything that the ledger holds of them, by entry; those read lately are taken from memory."""
+        with self._reading:
+            missing = [entry for entry in entries if entry not in self._runs]
+            for row in self.index.rows(missing):
+                self._runs[row["entry"]] = Run.from_row(row)
+            found = {entry: self._runs[entry] for entry in entries if entry in self._runs}
+            for entry in list(self._runs)[: max(0, len(self._runs) - _RUNS)]:
+                del self._runs[entry]
             return found
+
+    def kept(self, key: tuple[Any, ...], compute: Callable[[], Value]) -> Value:
+        """`compute()`, or what it gave for `key` since the ledger last changed; computed once, whoever asks meanwhile."""
+        with self._lock:
+            version = self.version
+            slot = self._kept.setdefault((version, key), _Slot())
+            for old in [known for known in self._kept if known[0] != version]:
+                del self._kept[old]
+            while len(self._kept) > _KEPT:
+                del self._kept[next(iter(self._kept))]
+        with slot.lock:
+            if not slot.known:
+                slot.value = compute()
+                slot.known = True
+        found: Value = slot.value
+        return found
+
+
+class _Slot:
+    """A value that is computed once."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.known = False
+        self.value: Any = None
 
 
 _connected: dict[Settings, Source] = {}

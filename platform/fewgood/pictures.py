@@ -138,7 +138,9 @@ def _detections(
         image = read_image(item.path)
         heat = _overlay(image, (maps[number] - low) / max(high - low, 1e-9))
         score = row["test_scores"][indices[number]]
-        pictures.append((_png(image, side), _png(heat, side), _mask_png(item, image, side), f"{item.label}, score {score:.3f}"))
+        pictures.append(
+            (_png(image, side), _png(heat, side), _mask_png(item, image, side), f"{item.label}, score {score:.3f}")
+        )
     return pictures
 
 

@@ -80,8 +80,7 @@ def _configurations(source: Source, line: RankingLine) -> None:
     cell = address.choose("Category", names, "cell", show=plain_text)
     dataset, category = cells[names.index(cell)]
     within = Filter(ranking=line.digest, equal={"dataset": dataset, "category": category})
-    rows = measures.narrow_rows(source, within)
-    known = [item for item in configurations(read_runs(rows)) if item.runs]
+    known = [item for item in configurations(read_runs(measures.narrow_rows(source, within))) if item.runs]
     if len(known) < 2:
         st.info("This category has fewer than two configurations with finished runs.")
         return
@@ -98,9 +97,7 @@ def _configurations(source: Source, line: RankingLine) -> None:
     if one == other:
         st.info("Choose two different configurations.")
         return
-    wanted = {run.entry for name in (one, other) for run in by_name[name].runs}
-    scored = configurations(measures.scored_runs(source, [row for row in rows if row["entry"] in wanted]))
-    whole = [next(item for item in scored if item.config_hash == by_name[name].config_hash) for name in (one, other)]
+    whole = [configurations(measures.whole_runs(source, by_name[name].runs))[0] for name in (one, other)]
     _pair(whole[0], whole[1])
 
 

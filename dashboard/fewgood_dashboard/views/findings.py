@@ -25,7 +25,8 @@ def render(source: Source) -> None:
         parts.empty(source)
         return
     _saturation(source, line)
-    found = source.kept(("findings", line.digest), lambda: findings(_family(source, line)))
+    with st.spinner("Reading the runs that these questions need"):
+        found = source.kept(("findings", line.digest), lambda: findings(_family(source, line)))
     for finding in found:
         st.subheader(plain_text(finding.title))
         _say(finding.sentence, finding.limits)
@@ -43,7 +44,7 @@ def _saturation(source: Source, line: RankingLine) -> None:
     def compute() -> Saturation | None:
         rows = measures.narrow_rows(source, within)
         arms = ("none", "augment", "generate", "generate-random")
-        return saturation(measures.scored_runs(source, [row for row in rows if row["arm"] in arms]), cell)
+        return saturation(measures.whole_runs(source, [run for run in read_runs(rows) if run.arm in arms]), cell)
 
     found = source.kept(("saturation", line.digest, dataset, category), compute)
     if found is None:
@@ -69,17 +70,15 @@ def _family(source: Source, line: RankingLine) -> list[Run]:
             continue
         within = Filter(ranking=member.digest)
         found |= {run.run_id: run for run in measures.picked_runs(source, within)}
-        rows = measures.narrow_rows(source, within)
-        pairs = {
-            run.entry
-            for cells in group_rankings(read_runs(rows)).values()
+        pairs = [
+            run
+            for cells in group_rankings(read_runs(measures.narrow_rows(source, within))).values()
             for runs in cells.values()
             for pair in variance_pairs(runs).values()
             for item in pair
             for run in item.runs
-        }
-        scored = measures.scored_runs(source, [row for row in rows if row["entry"] in pairs])
-        found |= {run.run_id: run for run in scored}
+        ]
+        found |= {run.run_id: run for run in measures.whole_runs(source, pairs)}
     return list(found.values())
 
 

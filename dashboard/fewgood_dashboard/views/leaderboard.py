@@ -18,7 +18,7 @@ from fewgood_dashboard.source import Source
 
 __all__ = ["render"]
 
-PAGE_SIZE = 25
+PAGE_SIZE = 20
 
 _FILTERS = ("dataset", "category", "arm")
 
@@ -29,29 +29,31 @@ def render(source: Source) -> None:
     if line is None:
         parts.empty(source)
         return
-    within = Filter(ranking=line.digest)
-    equal = {
-        name: address.choose_many(name.capitalize(), measures.known_values(source, name, within), name, where=place)
-        for name, place in zip(_FILTERS, st.columns(3), strict=True)
-    }
-    chosen = {name: values for name, values in equal.items() if values}
-    _ranked(source, line, chosen)
-    _configurations(source, line, chosen)
+    _ranked(source, line)
+    _configurations(source, line)
     _published()
 
 
-def _configurations(source: Source, line: RankingLine, equal: dict[str, list[str]]) -> None:
+@st.fragment
+def _configurations(source: Source, line: RankingLine) -> None:
     st.subheader("Every configuration")
-    columns = st.columns([2, 2, 3], vertical_alignment="bottom")
-    sort = address.choose("Sort by", list(SORTS), "sort", where=columns[0])
-    descending = address.switch("Highest first", "down", default=True, where=columns[1])
-    chosen = Filter(ranking=line.digest, equal=equal)
+    within = Filter(ranking=line.digest)
+    columns = st.columns([2, 2, 2, 2, 2], vertical_alignment="bottom")
+    equal = {
+        name: address.choose_many(
+            name.capitalize(), measures.known_values(source, name, within), name, where=columns[place]
+        )
+        for place, name in enumerate(_FILTERS)
+    }
+    sort = address.choose("Sort by", list(SORTS), "sort", where=columns[3])
+    descending = address.switch("Highest first", "down", default=True, where=columns[4])
+    chosen = Filter(ranking=line.digest, equal={name: values for name, values in equal.items() if values})
     number = address.page_number("page", str((line.digest, equal, sort, descending)))
     page = queries.configuration_page(
         source.index, chosen, sort=sort, descending=descending, number=number, size=PAGE_SIZE
     )
-    columns[2].caption(f"{page.total:,} configurations; page {page.number} of {page.pages:,}.")
     found = measures.lines(source, page.rows, line.digest)
+    st.caption(f"{page.total:,} configurations; page {page.number} of {page.pages:,}.")
     parts.table([_shown(item) for item in found], key="lines")
     address.paginate(page.pages, "page")
     st.caption(
@@ -92,9 +94,9 @@ def _round(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def _ranked(source: Source, line: RankingLine, equal: dict[str, list[str]]) -> None:
+def _ranked(source: Source, line: RankingLine) -> None:
     st.subheader("Detectors and arms, ranked")
-    board = board_of(source, line, equal)
+    board = board_of(source, line)
     if board is None or not board.placed:
         st.info("Nothing here can be ranked yet: no arm has finished.")
         return
@@ -132,30 +134,18 @@ def _place(item: Placed) -> dict[str, Any]:
     }
 
 
-def board_of(source: Source, line: RankingLine, equal: dict[str, list[str]]) -> Board | None:
-    """The board that a ranking belongs to: all detectors on its backbone, image size, shots and way of choosing.
-
-    Args:
-        source: Where to read.
-        line: The ranking.
-        equal: Only these datasets, categories and arms; a column that is absent is not filtered.
-    """
+def board_of(source: Source, line: RankingLine) -> Board | None:
+    """The board that a ranking belongs to: all detectors on its backbone, image size, shots and way of choosing."""
     fixed = ("backbone", "backbone_digest", "image_size", "shots", "select_on")
     wanted = BoardKey(**{name: getattr(line.key, name) for name in fixed})
-    where = {name: values for name, values in equal.items() if name != "arm"}
 
     def compute() -> Board | None:
         known = source.kept(("rankings",), lambda: queries.rankings(source.index))
         members = [item for item in known if all(getattr(item.key, name) == getattr(wanted, name) for name in fixed)]
-        runs = [
-            run
-            for member in members
-            for run in measures.picked_runs(source, Filter(ranking=member.digest, equal=where))
-            if not equal.get("arm") or run.arm in equal["arm"]
-        ]
+        runs = [run for member in members for run in measures.picked_runs(source, Filter(ranking=member.digest))]
         return next((board for board in boards(runs) if board.key == wanted), None)
 
-    return source.kept(("board", wanted, str(sorted(equal.items()))), compute)
+    return source.kept(("board", wanted), compute)
 
 
 def _published() -> None:

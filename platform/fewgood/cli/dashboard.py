@@ -54,8 +54,11 @@ def register(app: typer.Typer) -> None:
                 soft_wrap=True,
             )
         shown = f"[{host}]" if ":" in host else host
-        console.print(f"fewgood dashboard on http://{shown}:{port} (Ctrl-C ends it)", markup=False, soft_wrap=True)
-        serve(Settings(home=where, ledger=ledger), host=host, port=port, secrets=known)
+
+        def ready() -> None:
+            console.print(f"fewgood dashboard on http://{shown}:{port} (Ctrl-C ends it)", markup=False, soft_wrap=True)
+
+        serve(Settings(home=where, ledger=ledger), host=host, port=port, secrets=known, ready=ready)
 
 
 def _check_port(host: str, port: int) -> None:

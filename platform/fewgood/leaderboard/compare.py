@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,11 @@ class RankingComparison:
     cells: tuple[CellComparison, ...]
     estimates: Mapping[str, Mapping[str, Estimate]]
     differences: Mapping[tuple[str, str], Mapping[str, Estimate]]
-    gains: Mapping[tuple[str, str], Gain]
+
+    @cached_property
+    def gains(self) -> Mapping[tuple[str, str], Gain]:
+        """Every pair of arms over the cells; made when asked for, since its tests need scipy.stats, a second to import."""
+        return _gains(self.cells)
 
 
 def pick_runs(runs: Iterable[Run]) -> tuple[list[Run], dict[tuple[RankingKey, CellKey], tuple[str, ...]]]:
@@ -116,11 +121,7 @@ def compare(runs: Iterable[Run], *, remarks: Remarks | None = None) -> list[Rank
             _compare_cell(cell, members, (remarks or {}).get((key, cell))) for cell, members in cells.items()
         )
         estimates, differences = _pooled(compared)
-        found.append(
-            RankingComparison(
-                key=key, cells=compared, estimates=estimates, differences=differences, gains=_gains(compared)
-            )
-        )
+        found.append(RankingComparison(key=key, cells=compared, estimates=estimates, differences=differences))
     return found
 
 

@@ -16,7 +16,7 @@ from fewgood.store.schema import LEDGER_SCHEMA, migrate, sources_of
 
 __all__ = ["REPEATING", "REPEATING_IN_LISTS", "ROW_GROUP", "LedgerFile", "open_file", "to_dicts", "write_table"]
 
-ROW_GROUP = 4096
+ROW_GROUP = 1024
 """Rows of a row group in a large file."""
 
 REPEATING = (
