@@ -125,8 +125,8 @@ def _warm(settings: Settings, read: threading.Event) -> None:
     """Read the ledger and import the pages before anybody asks, so that the first page is quick."""
     try:
         source = connect(settings)
-        for module, _, _ in PAGES:
-            importlib.import_module(f"fewgood_dashboard.views.{module}")
+        for module in ("pandas", *(f"fewgood_dashboard.views.{name}" for name, _, _ in PAGES)):
+            importlib.import_module(module)
         known = [] if source.error else source.kept(("rankings",), lambda: queries.rankings(source.index))
         if known:
             measures.answer(source, known[0].digest)

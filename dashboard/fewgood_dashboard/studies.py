@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 __all__ = ["StudyLog", "StudyState", "Trial", "importances", "study_names"]
+
+_HEAD = 256
+"""Bytes by which a log is known again; the first line holds the time of the first start."""
 
 _MANY = 8
 """Finished trials of a cell from which importances are computed."""
@@ -74,30 +78,31 @@ class StudyLog:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._offset = 0
-        self._identity: tuple[int, int] | None = None
+        self._head = b""
         self.damaged = 0
         self.state = StudyState(folder.name)
 
     def update(self) -> StudyState:
         """The study's state now; reads only what was appended since the last call."""
-        path = self._folder / "events.jsonl"
         try:
-            stat = path.stat()
+            with (self._folder / "events.jsonl").open("rb") as handle:
+                head = handle.read(_HEAD)
+                size = handle.seek(0, os.SEEK_END)
+                if size < self._offset or not head.startswith(self._head):
+                    # Another log under the same name: the study was removed and begun again.
+                    self._offset, self.damaged = 0, 0
+                    self.state = StudyState(self._folder.name)
+                self._head = head
+                if self._offset == 0:
+                    self._define()
+                handle.seek(self._offset)
+                for line in handle:
+                    if not line.endswith(b"\n"):
+                        break
+                    self._offset += len(line)
+                    self._take(line)
         except OSError:
             self._define()
-            return self.state
-        identity = (stat.st_dev, stat.st_ino)
-        if identity != self._identity or stat.st_size < self._offset:
-            self._offset, self._identity, self.damaged = 0, identity, 0
-            self.state = StudyState(self._folder.name)
-            self._define()
-        with path.open("rb") as handle:
-            handle.seek(self._offset)
-            for line in handle:
-                if not line.endswith(b"\n"):
-                    break
-                self._offset += len(line)
-                self._take(line)
         return self.state
 
     def _define(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from fewgood.leaderboard.coverage import coverage, coverage_summary
 from fewgood.leaderboard.formats import plain_text
 from fewgood.leaderboard.published import published
 from fewgood.leaderboard.ranks import HOW, Board, BoardKey, Placed, boards
@@ -117,6 +118,26 @@ def _ranked(source: Source, line: RankingLine) -> None:
                 key="left-out",
             )
     parts.charts([board_chart(board)], columns=1)
+    _coverage(source, line)
+
+
+def _coverage(source: Source, line: RankingLine) -> None:
+    cells = coverage(measures.picked_runs(source, Filter(ranking=line.digest)))
+    total = coverage_summary(cells)
+    with st.expander(
+        f"Coverage: {total.complete} of {total.cells} cells complete, {total.partial} partial, {total.empty} empty"
+    ):
+        st.caption(
+            f"Of the compared configurations {total.ok} runs finished, {total.failed} failed and {total.missing} are missing: "
+            "an arm and seed that another cell of this ranking has."
+        )
+        gaps = [
+            {"category": item.cell.label, "arm": arm, "seed": seed, "state": state}
+            for item in cells
+            for (arm, seed), state in item.states.items()
+            if state != "ok"
+        ]
+        parts.table(gaps[:500], key="coverage")
 
 
 def _place(item: Placed) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
+from fewgood.leaderboard.compare import RankingComparison
+from fewgood.leaderboard.cost import cost_against_gain
 from fewgood.leaderboard.headline import cautions, headline
 from fewgood.leaderboard.report import answer_tone, gain_tile
 from fewgood.leaderboard.report_charts import gain_chart
@@ -32,16 +34,20 @@ def render(source: Source) -> None:
             for control in ("none", "augment")
         }
         shown = [gain_tile(f"gain against {control}, image AUROC", gap) for control, gap in gaps.items()]
-        shown.append(
-            (
-                "cells compared",
-                str(len(found.cells)),
-                f"{line.seeds} seeds, {line.finished} runs, {line.failed} failed",
-            )
-        )
+        shown.append(_paid(found))
+        cells = f"{line.seeds} seeds, {line.finished:,} runs, {line.failed:,} failed"
+        shown.append(("cells compared", str(len(found.cells)), cells))
         parts.tiles(shown)
         parts.charts([gain_chart(found, "none"), gain_chart(found, "augment")])
     _everything(source)
+
+
+def _paid(found: RankingComparison) -> tuple[str, str, str]:
+    """The tile that says what generation costs beyond plain augmentation."""
+    spent = cost_against_gain([found])
+    seconds = spent[0].extra_seconds if spent else None
+    value = "-" if seconds is None else f"{seconds:+,.1f} s"
+    return ("extra seconds of a run", value, "generate against augment, as they were spent")
 
 
 def _everything(source: Source) -> None:
@@ -52,7 +58,11 @@ def _everything(source: Source) -> None:
             ("finished runs", f"{total['finished']:,}", f"{total['failed']:,} failed"),
             ("categories", str(total["categories"]), f"{total['cells']} cells with detector and shots"),
             ("rankings", str(total["rankings"]), "sets of runs that may be compared"),
-            ("hours of runs", f"{total['hours'] or 0:,.1f}", f"last start {total['last'] or 'not known'}"),
+            (
+                "hours of runs",
+                f"{total['hours'] or 0:,.1f}",
+                f"last start {(total['last'] or 'not known')[:16].replace('T', ' ')}",
+            ),
         ]
     )
     st.caption(

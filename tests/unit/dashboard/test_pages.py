@@ -1,6 +1,7 @@
 """Every page on small, odd and broken ledgers: it stays up, says what is wrong, and shows text as text."""
 
 import shutil
+from types import SimpleNamespace
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -163,3 +164,34 @@ def test_pictures_that_are_gone_are_said(show, fill, make_cell, home):
     fill(make_cell("bolt"))
     shutil.rmtree(home.artifacts)
     assert "cannot be shown" in words(show("gallery"))
+
+
+def entry():
+    from fewgood_dashboard.app import main
+
+    main()
+
+
+def test_a_login_is_asked_for_where_it_is_configured(home, monkeypatch):
+    monkeypatch.setenv("FEWGOOD_HOME", str(home.root))
+    monkeypatch.setattr("streamlit.user", SimpleNamespace(is_logged_in=False))
+    app = AppTest.from_function(entry, default_timeout=60)
+    app.secrets["auth"] = {"client_id": "x", "client_secret": "y", "redirect_uri": "http://localhost/oauth2callback"}
+    app.run()
+    assert [button.label for button in app.button] == ["Log in"]
+    assert "Overview" not in [item.value for item in app.title]
+    open_to_all = AppTest.from_function(entry, default_timeout=60).run()
+    assert [item.value for item in open_to_all.title] == ["Overview"]
+
+
+def test_secrets_that_are_no_toml_are_refused(tmp_path):
+    from fewgood.errors import SpecError
+    from fewgood_dashboard.launch import read_secrets
+
+    path = tmp_path / "secrets.toml"
+    path.write_text("[auth]\nclient_id = 'x'\n")
+    assert read_secrets(path) == {"auth": {"client_id": "x"}}
+    assert read_secrets(None) == {}
+    path.write_text("[auth")
+    with pytest.raises(SpecError, match="secrets"):
+        read_secrets(path)

@@ -1,0 +1,102 @@
+"""A study's event log as the dashboard reads it: while it is written, damaged, begun again; and what settings mattered."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from fewgood.execution.events import EventLog
+from fewgood_dashboard.studies import StudyLog, Trial, importances, study_names
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = tmp_path / "studies" / "first"
+    made.mkdir(parents=True)
+    (made / "study.json").write_text(json.dumps({"study": {"select_on": "test"}}))
+    return made
+
+
+def test_events_become_trials_as_they_arrive(folder):
+    log, seen = EventLog(folder / "events.jsonl"), StudyLog(folder)
+    assert seen.update().planned is None
+    log.write("sweep_started", study="first", cells=["a", "b"], trials_left=[2, 1])
+    log.write("trial_started", cell="a", trial="t1", settings={"x": 1})
+    log.write("progress", cell="a", trial="t1", stage="generator", done=3, total=9, note="")
+    state = seen.update()
+    assert (state.planned, state.running, state.select_on, state.cells) == (3, True, "test", ("a", "b"))
+    assert state.trials["a", "t1"].progress == "generator 3/9"
+    log.write("trial_finished", cell="a", trial="t1", settings={"x": 1}, objective=0.5, seconds=2.0, runs=["r"])
+    log.write("trial_started", cell="b", trial="t2", settings={"x": 2})
+    log.write("trial_failed", cell="b", trial="t2", settings={"x": 2}, error="no luck")
+    log.write("sweep_finished", study="first")
+    state = seen.update()
+    assert [(trial.name, trial.state, trial.objective) for trial in state.of("a")] == [("t1", "finished", 0.5)]
+    assert state.of("b")[0].error == "no luck"
+    assert not state.running
+    assert state == StudyLog(folder).update(), "read in pieces or at once: the same"
+
+
+def test_a_line_that_is_being_written_waits_and_a_damaged_one_is_left_out(folder):
+    path = folder / "events.jsonl"
+    path.write_text(
+        '{"event": "sweep_started", "cells": ["a"], "trials_left": [1]}\nnot json\n[1]\n{"event": "trial_sta'
+    )
+    seen = StudyLog(folder)
+    state = seen.update()
+    assert (state.planned, len(state.trials), seen.damaged) == (1, 0, 2)
+    with path.open("a") as handle:
+        handle.write('rted", "cell": "a", "trial": "t", "settings": {}}\n')
+    assert len(seen.update().trials) == 1
+
+
+def test_a_second_start_forgets_what_was_killed_and_counts_what_was_finished(folder):
+    log = EventLog(folder / "events.jsonl")
+    log.write("sweep_started", study="first", cells=["a"], trials_left=[3])
+    log.write("trial_finished", cell="a", trial="done", settings={}, objective=float("nan"), seconds=1.0)
+    log.write("trial_started", cell="a", trial="killed", settings={})
+    log.write("sweep_started", study="first", cells=["a"], trials_left=[2])
+    state = StudyLog(folder).update()
+    assert [trial.name for trial in state.of("a")] == ["done"]
+    assert state.planned == 3
+    assert state.of("a")[0].objective is None
+    later = datetime.fromisoformat(state.last_event) + timedelta(minutes=5)
+    assert state.silent_seconds(later.astimezone(UTC)) == 300
+
+
+def test_a_study_that_was_removed_and_made_again_is_read_from_its_start(folder):
+    log = EventLog(folder / "events.jsonl")
+    log.write("sweep_started", study="first", cells=["a"], trials_left=[1])
+    seen = StudyLog(folder)
+    assert seen.update().cells == ("a",)
+    (folder / "events.jsonl").unlink()
+    EventLog(folder / "events.jsonl").write("sweep_started", study="first", cells=["b"], trials_left=[1])
+    assert seen.update().cells == ("b",)
+
+
+def test_studies_are_listed_latest_first(folder):
+    assert study_names(folder.parent / "nowhere") == []
+    (folder.parent / "second").mkdir()
+    EventLog(folder / "events.jsonl").write("x")
+    assert study_names(folder.parent) == ["first", "second"]
+
+
+def trial(objective, **settings):
+    return Trial("a", str(settings), settings=settings, state="finished", objective=objective)
+
+
+def test_importances_find_the_setting_that_matters():
+    found = importances(
+        [trial(x / 4 + 0.001 * y, x=x, y=y, kind="k", mode=m) for x in range(4) for y in range(3) for m in "ab"]
+    )
+    assert max(found, key=found.get) == "x"
+    assert found["x"] > 0.8
+    assert "kind" not in found, "a setting that never changes has no importance"
+    assert sum(found.values()) == pytest.approx(1)
+
+
+def test_too_little_gives_no_importances():
+    assert importances([]) is None
+    assert importances([trial(0.1 * n, x=n) for n in range(7)]) is None
+    assert importances([trial(0.5, x=n) for n in range(20)]) is None
+    assert importances([trial(0.1 * n, x=1) for n in range(20)]) is None
