@@ -32,6 +32,10 @@ def test_contents(wheel):
         "fewgood/cli/main.py",
         "fewgood_spaces/default.yaml",
         "fewgood_spaces/demo.yaml",
+        "fewgood/leaderboard/published.json",
+        "fewgood_dashboard/app.py",
+        "fewgood_dashboard/icon.png",
+        "fewgood_dashboard/page.py",
     ):
         assert needed in names
     assert any(name.startswith("fewgood/leaderboard/templates/") for name in names)

@@ -84,6 +84,17 @@ def test_search_spaces_import_execution_and_below(repository):
         assert not above, path
 
 
+def test_the_dashboard_reads_and_imports_nothing_that_computes(repository):
+    allowed = {"errors", "leaderboard", "pictures", "store"}
+    for path in (repository / "dashboard").rglob("*.py"):
+        names = imported(path)
+        assert {room(name) for name in names} <= allowed | {None}, path
+        assert not {"fewgood.store.Ledger", "fewgood.store.ArtifactStore"} & names, f"{path} could write"
+        assert not any(
+            word in path.read_text() for word in (".write_text(", ".write_bytes(", ".mkdir(", ".unlink(", '"w"')
+        ), path
+
+
 def test_no_package_shadows_the_standard_library(repository):
     import platform
 
