@@ -88,7 +88,7 @@ def parallel(trials: Sequence[Trial], *, objective: str) -> go.Figure | None:
             labelside="bottom",
         )
     )
-    return _framed(figure, 380, top=40, bottom=60)
+    return _framed(figure, 380, top=40, bottom=60, side=90)
 
 
 def importance_bars(values: Mapping[str, float], *, scheme: str) -> go.Figure:
@@ -108,9 +108,9 @@ def importance_bars(values: Mapping[str, float], *, scheme: str) -> go.Figure:
     return _framed(figure, 120 + 40 * len(ordered))
 
 
-def _framed(figure: go.Figure, height: int, *, top: int = 10, bottom: int = 40) -> go.Figure:
+def _framed(figure: go.Figure, height: int, *, top: int = 10, bottom: int = 40, side: int = 10) -> go.Figure:
     figure.update_layout(
-        height=height, margin={"l": 10, "r": 10, "t": top, "b": bottom}, legend={"orientation": "h", "y": 1.12}
+        height=height, margin={"l": side, "r": side, "t": top, "b": bottom}, legend={"orientation": "h", "y": 1.12}
     )
     return figure
 

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import streamlit as st
 
+from fewgood.errors import StoreError
 from fewgood.leaderboard import EMPTY
 from fewgood.leaderboard.charts import Chart
 from fewgood.leaderboard.figure import chart_html, charts_css
@@ -120,11 +121,15 @@ def escaped(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()#+\-.!|~<>$:&^=])", r"\\\1", plain_text(text))
 
 
-def pick_ranking(source: Source, *, key: str = "ranking", where: Any = st) -> RankingLine | None:
-    """The ranking that a page is about, from the address, else the one chosen before; None for an empty ledger."""
+def pick_ranking(source: Source, *, key: str = "ranking", where: Any = st) -> RankingLine:
+    """The ranking that a page is about, from the address, else the one chosen before; the ledger has runs.
+
+    Raises:
+        StoreError: if the runs went away while the page was drawn.
+    """
     known = source.kept(("rankings",), lambda: queries.rankings(source.index))
     if not known:
-        return None
+        raise StoreError(f"the ledger {source.settings.shown} has no runs any more: check the folder")
     by_digest = {line.digest: line for line in known}
     chosen = address.choose(
         "Ranking",

@@ -29,9 +29,6 @@ SCOPES = {"cell": "Two configurations in one category", "ranking": "Two arms ove
 def render(source: Source) -> None:
     """A paired difference, its interval, and the seeds it is made of."""
     line = parts.pick_ranking(source)
-    if line is None:
-        parts.empty(source)
-        return
     scope = address.choose("Compare", list(SCOPES), "scope", show=lambda name: SCOPES[name])
     if scope == "ranking":
         _arms(source, line)

@@ -18,9 +18,6 @@ __all__ = ["render"]
 def render(source: Source) -> None:
     """Seconds per arm of one ranking, spent and saved, the latency of its detector, and gain against cost."""
     line = parts.pick_ranking(source)
-    if line is None:
-        parts.empty(source)
-        return
     total = source.kept(("spent", line.digest), lambda: queries.spent(source.index, line.digest))
     parts.tiles(
         [

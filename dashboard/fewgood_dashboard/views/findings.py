@@ -21,9 +21,6 @@ __all__ = ["render"]
 def render(source: Source) -> None:
     """Each question with a sentence, what the data does not support, and a chart; the saturation curve of a cell first."""
     line = parts.pick_ranking(source)
-    if line is None:
-        parts.empty(source)
-        return
     _saturation(source, line)
     with st.spinner("Reading the runs that these questions need"):
         found = source.kept(("findings", line.digest), lambda: findings(_family(source, line)))

@@ -27,9 +27,6 @@ _FILTERS = ("dataset", "category", "arm")
 def render(source: Source) -> None:
     """What may be ranked, ranked; then every configuration as a line; then published values, which are not ranked."""
     line = parts.pick_ranking(source)
-    if line is None:
-        parts.empty(source)
-        return
     _ranked(source, line)
     _configurations(source, line)
     _published()

@@ -18,9 +18,6 @@ __all__ = ["render"]
 def render(source: Source) -> None:
     """Does generation help, by how much, how sure is that, and what was it measured on."""
     line = parts.pick_ranking(source)
-    if line is None:
-        parts.empty(source)
-        return
     found = measures.answer(source, line.digest)
     if found is None:
         st.info("No run of this ranking has finished yet.")

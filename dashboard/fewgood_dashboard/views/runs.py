@@ -58,11 +58,11 @@ def render(source: Source) -> None:
                 "shots": row["shots"],
                 "arm": row["arm"],
                 "seed": row["seed"],
+                "message": (whole.get(row["entry"], {}).get("error") or "")[:200],
                 "image AUROC": None if row["image_auroc"] is None else round(row["image_auroc"], 4),
                 "seconds": row["seconds"],
                 "started": row["started_utc"],
                 "study": row["study"],
-                "message": (whole.get(row["entry"], {}).get("error") or "")[:200],
             }
             for row in page.rows
         ],
