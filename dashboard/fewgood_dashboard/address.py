@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import quote, unquote
 
 import streamlit as st
 
 __all__ = ["choose", "choose_many", "number", "page_number", "paginate", "remember", "remembered", "switch", "typed"]
+
+
+_BETWEEN = "~"
+"""Between several values of one key; in a value it is quoted."""
 
 
 def choose(
@@ -46,10 +52,10 @@ def choose(
 def choose_many(label: str, options: Sequence[str], key: str, *, where: Any = st, hint: str | None = None) -> list[str]:
     """Several of `options`, bound to the address; none chosen means all, and is not in the address."""
     known = list(options)
-    _follow(key, lambda text: [part for part in text.split("~") if part in known], [])
+    _follow(key, lambda text: _several(label, text, known), [])
     st.session_state[_widget(key)] = [item for item in st.session_state[_widget(key)] if item in known]
     value = where.multiselect(label, known, key=_widget(key), placeholder="all", help=hint)
-    _settle(key, "~".join(value))
+    _settle(key, _BETWEEN.join(quote(item, safe="") for item in value))
     return list(value)
 
 
@@ -57,7 +63,7 @@ def number(label: str, low: int, high: int, key: str, *, default: int, where: An
     """A slider of whole numbers, bound to the address."""
     if high <= low:
         return low
-    _follow(key, lambda text: min(max(int(text), low), high) if text.lstrip("-").isdigit() else default, default)
+    _follow(key, lambda text: min(max(_whole(text, default), low), high), default)
     st.session_state[_widget(key)] = min(max(int(st.session_state[_widget(key)]), low), high)
     value = int(where.slider(label, low, high, key=_widget(key), help=hint))
     _settle(key, str(value))
@@ -86,7 +92,7 @@ def page_number(key: str, signature: str) -> int:
         key: Name in the address.
         signature: What the table is filtered and sorted by.
     """
-    _follow(key, lambda text: max(1, int(text)) if text.isdigit() and len(text) < 9 else 1, 1)
+    _follow(key, lambda text: max(1, _whole(text, 1)), 1)
     before = st.session_state.get(f"signature.{key}", signature)
     st.session_state[f"signature.{key}"] = signature
     if before != signature:
@@ -132,6 +138,17 @@ def _settle(key: str, text: str) -> str:
     elif st.query_params.get(key) != text:
         st.query_params[key] = text
     return text
+
+
+def _several(label: str, text: str, known: Sequence[str]) -> list[str]:
+    asked = [unquote(part) for part in text.split(_BETWEEN)]
+    for missing in [item for item in asked if item not in known][:3]:
+        _unknown(label, missing, "")
+    return [item for item in asked if item in known]
+
+
+def _whole(text: str, otherwise: int) -> int:
+    return int(text) if re.fullmatch(r"-?[0-9]{1,8}", text) else otherwise
 
 
 def _unknown(label: str, text: str, fallback: str) -> str:

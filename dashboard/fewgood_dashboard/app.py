@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import logging
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
-from fewgood.errors import FewgoodError
-from fewgood.leaderboard.formats import plain_text
 from fewgood_dashboard import parts
+from fewgood_dashboard.guard import guarded
 from fewgood_dashboard.source import Source, connect
 
 __all__ = ["PAGES", "draw", "main"]
@@ -33,8 +31,6 @@ PAGES = (
 ICON = Path(__file__).with_name("icon.png")
 """The browser tab's picture; a file of ours, since Streamlit fetches named icons from a server."""
 
-logger = logging.getLogger(__name__)
-
 
 def main() -> None:
     """Draw the page that the address names."""
@@ -50,27 +46,18 @@ def main() -> None:
     st.navigation(pages).run()
 
 
+@guarded
 def draw(module: str, source: Source) -> None:
     """Draw one page of `PAGES`; what is wrong with the ledger is said on the page, which stays up."""
     st.title(next(title for name, title, _ in PAGES if name == module))
-    try:
-        parts.problems(source)
-        if source.error and not source.version:
-            return
-        if module not in ("sweep", "about") and not source.index.query("SELECT 1 FROM runs LIMIT 1").num_rows:
-            parts.empty(source)
-            return
-        render: Any = importlib.import_module(f"fewgood_dashboard.views.{module}").render
-        render(source)
-    except FewgoodError as error:
-        st.error("This page cannot be shown now.")
-        st.text(plain_text(str(error)))
-    except Exception as error:
-        if type(error).__module__.startswith("streamlit"):
-            raise  # how Streamlit stops or repeats a script
-        logger.exception("page %s failed", module)
-        st.error("This page failed by a fault of ours; the server's log has the details. The other pages still work.")
-        st.text(plain_text(f"{type(error).__name__}: {error}")[:500])
+    parts.problems(source)
+    if source.error and not source.version:
+        return
+    if module not in ("sweep", "about") and not source.index.query("SELECT 1 FROM runs LIMIT 1").num_rows:
+        parts.empty(source)
+        return
+    render: Any = importlib.import_module(f"fewgood_dashboard.views.{module}").render
+    render(source)
 
 
 def _admitted() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import fields
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,16 +27,24 @@ FORMATS = {
 }
 """Style -> (what people call it, media type, file ending)."""
 
+_TYPES = {"int": pa.int64(), "float": pa.float64(), "str": pa.string()}
+_SCHEMA = pa.schema([(item.name, _TYPES[str(item.type).split(" |")[0]]) for item in fields(LeaderboardRow)])
+
 LARGEST = 1000
 """Lines of one export: every line's intervals are computed for it. The command line has no such limit."""
 
 
 def export(lines: list[LeaderboardRow], style: str) -> bytes:
-    """The lines in one of `FORMATS`; the same lines give the same bytes."""
+    """The lines in one of `FORMATS`; the same lines give the same bytes.
+
+    Markdown and LaTeX have a table for each cell, inside it in the order given; the others keep the order.
+    """
+    if style in ("md", "latex"):
+        lines = sorted(lines, key=lambda line: (line.dataset, line.category, line.ranking))
     if style != "parquet":
         return format_leaderboard(lines, style).encode()
     stream = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([line.to_dict() for line in lines]), stream, compression="zstd")
+    pq.write_table(pa.Table.from_pylist([line.to_dict() for line in lines], schema=_SCHEMA), stream, compression="zstd")
     return stream.getvalue()
 
 

@@ -101,6 +101,8 @@ def importance_bars(values: Mapping[str, float], *, scheme: str) -> go.Figure:
             orientation="h",
             marker={"color": BLUE[scheme]},
             text=[f"{value:.2f}" for _, value in ordered],
+            textposition="outside",
+            cliponaxis=False,
             hovertemplate="%{y}: %{x:.3f}<extra></extra>",
         )
     )

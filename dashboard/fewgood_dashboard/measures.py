@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from fewgood.leaderboard.compare import RankingComparison, compare, pick_runs
-from fewgood.leaderboard.runs import METRICS, Run, group_rankings, read_runs
+from fewgood.leaderboard.runs import METRICS, Run, configurations, group_rankings, read_runs
+from fewgood.leaderboard.statistics import partner
 from fewgood.leaderboard.tables import LeaderboardRow, cell_lines
 from fewgood_dashboard import queries
 from fewgood_dashboard.queries import Filter
@@ -20,19 +21,25 @@ from fewgood_dashboard.source import Source
 __all__ = ["answer", "comparison", "known_values", "lines", "narrow_rows", "picked_runs", "whole_runs"]
 
 
+_LINE = ("dataset", "category", "data_fingerprint", "arm", "config_hash")
+
+
 def known_values(source: Source, column: str, chosen: Filter) -> list[str]:
     """What a column can be filtered by among the runs that pass a filter."""
     key = ("distinct", column, chosen.ranking, _frozen(chosen.equal))
     return source.kept(key, lambda: queries.distinct(source.index, column, chosen))
 
 
-def narrow_rows(source: Source, chosen: Filter) -> list[dict[str, Any]]:
-    """The ledger's rows that pass a filter, without test scores; one row of each configuration has its spec."""
-    rows = queries.narrow_rows(source.index, chosen)
+def narrow_rows(
+    source: Source, chosen: Filter, extra: str = "TRUE", values: Sequence[Any] = ()
+) -> list[dict[str, Any]]:
+    """The ledger's rows that pass a filter, without test scores; the first run of each configuration has its spec."""
+    rows = queries.narrow_rows(source.index, chosen, extra, values)
     first: dict[tuple[str, ...], dict[str, Any]] = {}
+    columns = ("dataset", "category", "data_fingerprint", "arm", "config_hash")
     for row in sorted(rows, key=lambda row: row["seed"] or 0):
         if row["status"] == "ok":
-            first.setdefault((row["dataset"], row["category"], row["arm"], row["config_hash"]), row)
+            first.setdefault(tuple(row[name] for name in columns), row)
     found = source.index.rows([row["entry"] for row in first.values()], columns=["entry", "spec_json"])
     specs = {row["entry"]: row["spec_json"] for row in found}
     for row in rows:
@@ -84,35 +91,44 @@ def _compared(runs: Sequence[Run]) -> RankingComparison | None:
 
 def lines(source: Source, page_rows: Sequence[Mapping[str, Any]], ranking: str) -> list[LeaderboardRow]:
     """Leaderboard lines, with intervals and gains, of some rows of `configurations`, in their order."""
+    keys = [tuple(str(row[name]) for name in _LINE) for row in page_rows]
 
     def compute() -> list[LeaderboardRow]:
-        cells = sorted({row["category"] for row in page_rows})
+        categories = sorted({row["category"] for row in page_rows})
         shown = {row["config_hash"] for row in page_rows}
-        rows = queries.narrow_rows(
-            source.index,
-            Filter(ranking=ranking, equal={"category": cells}),
+        rows = narrow_rows(
+            source,
+            Filter(ranking=ranking, equal={"category": categories}),
             "(config_hash IN (SELECT unnest(?)) OR arm IN ('none', 'augment'))",
             [sorted(shown)],
         )
-        rows = _without_other_sizes(rows, {row["count"] for row in page_rows})
-        seeds = queries.cell_seeds(source.index, ranking, cells)
-        found = {
-            (line.dataset, line.category, line.arm, line.configuration): line
-            for groups in group_rankings(whole_runs(source, read_runs(rows))).values()
-            for cell, runs in groups.items()
-            for line in cell_lines(runs, shown=shown, seeds=seeds[cell.dataset, cell.category, cell.fingerprint])
-        }
-        keys = [(row["dataset"], row["category"], row["arm"], row["config_hash"][:8]) for row in page_rows]
-        return [found[key] for key in keys if key in found]
+        cells = {(row["dataset"], row["category"], row["data_fingerprint"]) for row in page_rows}
+        seeds = queries.cell_seeds(source.index, ranking, categories)
+        found: dict[tuple[str, ...], LeaderboardRow] = {}
+        for groups in group_rankings(read_runs(rows)).values():
+            for cell, runs in groups.items():
+                place = (cell.dataset, cell.category, cell.fingerprint)
+                if place in cells:
+                    for line in cell_lines(_opened(source, runs, shown), shown=shown, seeds=seeds[place]):
+                        found[(*place, line.arm, line.configuration)] = line
+        return [found[key] for key in ((*key[:4], key[4][:8]) for key in keys) if key in found]
 
-    key = tuple((row["dataset"], row["category"], row["arm"], row["config_hash"]) for row in page_rows)
-    return source.kept(("lines", ranking, key), compute) if page_rows else []
+    return source.kept(("lines", ranking, tuple(keys)), compute) if page_rows else []
 
 
-def _without_other_sizes(rows: Sequence[dict[str, Any]], sizes: Collection[int | None]) -> list[dict[str, Any]]:
-    """Leave out augmented controls of another size than any line's, where the cell has one of a line's size."""
-    fitting = {row["category"] for row in rows if row["arm"] == "augment" and row["count"] in sizes}
-    return [row for row in rows if row["arm"] != "augment" or row["count"] in sizes or row["category"] not in fitting]
+def _opened(source: Source, runs: Sequence[Run], shown: Collection[str]) -> list[Run]:
+    """The runs of a cell, whole where they belong to a shown configuration or to a control that it is compared with."""
+    known = configurations(runs)
+    wanted: set[str] = set()
+    for item in known:
+        if item.config_hash in shown:
+            wanted |= {run.entry for run in item.runs}
+            for control in ("none", "augment"):
+                others = [other for other in known if other.arm == control]
+                found = partner(item, others, runs[0].select_on) if item.arm != control else None
+                wanted |= {run.entry for run in found[0].runs} if found else set()
+    whole = {run.entry: run for run in whole_runs(source, [run for run in runs if run.entry in wanted])}
+    return [whole.get(run.entry, run) for run in runs]
 
 
 def _frozen(equal: Mapping[str, str | Sequence[str]]) -> tuple[Any, ...]:

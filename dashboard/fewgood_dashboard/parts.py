@@ -108,12 +108,24 @@ def table(rows: Sequence[Mapping[str, Any]], *, key: str, height: int | None = N
     if not rows:
         st.caption("Nothing to show.")
         return None
-    clean = [{name: plain_text(v) if isinstance(v, str) else v for name, v in row.items()} for row in rows]
-    shown = pa.Table.from_pylist(clean)
+    shown = columns(rows)
     fits = 36 * (len(rows) + 1) + 2
     return st.dataframe(
         shown, hide_index=True, width="stretch", height=height or min(fits, 940), key=key, placeholder="-", **options
     )
+
+
+def columns(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Rows as Arrow columns: all that any row has, in the order of appearance; values of mixed kinds become text."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return pa.table({plain_text(name) or "-": _column([row.get(name) for row in rows]) for name in names})
+
+
+def _column(values: Sequence[Any]) -> pa.Array:
+    kinds = {type(value) for value in values if value is not None}
+    if kinds <= {int, float} or kinds == {bool}:
+        return pa.array(values, pa.bool_() if kinds == {bool} else pa.float64() if float in kinds else pa.int64())
+    return pa.array([None if value is None else plain_text(str(value)) for value in values], pa.string())
 
 
 def escaped(text: str) -> str:
@@ -149,6 +161,11 @@ def pick_ranking(source: Source, *, key: str = "ranking", where: Any = st) -> Ra
     return by_digest[chosen]
 
 
+def stands(line: RankingLine) -> str:
+    """How the configuration was chosen that stands for an arm, as a sentence."""
+    return _STANDS.get(line.key.select_on, _STANDS["fixed"])
+
+
 def empty(source: Source) -> None:
     """What an empty ledger says: where it was looked for, and how it is filled."""
     st.info(EMPTY)
@@ -173,6 +190,12 @@ def problems(source: Source) -> None:
             table([{"file": name, "what is wrong": text} for name, text in found[:200]], key="problems")
             st.caption("A file that is still being copied is read when it is complete.")
 
+
+_STANDS = {
+    "proxy": "Where an arm has several configurations, the one with the highest proxy score stands for it.",
+    "test": "Where an arm has several configurations, the best on the test images stands for it: its value is too good.",
+    "fixed": "Where an arm has several configurations, the one with most seeds stands for it, of equals the latest.",
+}
 
 _OWN = """
 .fewgood .answer { border-left: 6px solid var(--grey); border-radius: 10px; padding: 18px 22px; background: var(--open);

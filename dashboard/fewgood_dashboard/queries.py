@@ -44,7 +44,6 @@ _KEY = "baseline, backbone, image_size, shots, select_on, backbone_digest, optio
 _CELL = "dataset, category, data_fingerprint"
 
 _CLEAN = f"""
-CREATE OR REPLACE VIEW clean AS
 SELECT entry, file_id::BIGINT * 4294967296 + file_row AS place, coalesce(nullif(run_id, ''), entry) AS run_id,
   coalesce(nullif(status, ''), 'failed') = 'ok' AS ok,
   coalesce(study, '') AS study,
@@ -182,7 +181,12 @@ SELECT DISTINCT config_hash FROM (
 """
 """Configurations among which `compare.pick_runs` finds those that stand for their arms: the same choice, from fewer rows."""
 
-_READ = ", ".join(f'"{name}"' for name in NARROW if name not in ("spec_hash", "keyword", "precision", "hardware"))
+_READ = ", ".join(
+    f'entries."{name}"'
+    for name in NARROW
+    if name not in ("entry", "spec_hash", "keyword", "precision", "hardware", "backbone", "backbone_digest")
+    and name not in ("image_size", "data_fingerprint")
+)
 
 SORTS: Mapping[str, str] = {
     "image AUROC": "image_auroc",
@@ -241,8 +245,8 @@ class Filter:
         for column, wanted in self.equal.items():
             if column not in _FILTERABLE:
                 raise ValueError(f"no filter on {column}")
-            chosen = [wanted] if isinstance(wanted, str) else list(wanted)
-            if chosen and chosen != [""]:
+            chosen = ([wanted] if wanted else []) if isinstance(wanted, str) else list(wanted)
+            if chosen:
                 clauses.append(f"{column} IN (SELECT unnest(?))")
                 values.append(chosen)
         return " AND ".join(clauses), values
@@ -269,24 +273,31 @@ class Page:
 
 
 def derive(index: LedgerIndex) -> None:
-    """Make `runs`, `configurations` and `rankings` from the entries that the index holds.
+    """Make `runs`, `configurations` and `rankings` from the entries that the index holds, in one transaction.
 
     `runs` is a view: a second copy of every row would double the memory.
+
+    Raises:
+        duckdb.Error: if they do not fit the index's memory limit; what was derived before stays.
     """
-    for statement in (_CLEAN, _LATEST, _JOINED, _SETTLED):
-        index.execute(statement)
-    found = index.query(f"SELECT DISTINCT {_KEY} FROM settled").to_pylist()
-    keys = [", ".join(_literal(text) for text in (*row.values(), RankingKey(**row).digest)) for row in found]
-    index.execute(f"CREATE OR REPLACE TABLE ranking_keys ({_KEY.replace(',', ' VARCHAR,')} VARCHAR, ranking VARCHAR)")
-    for values in keys:
-        index.execute(f"INSERT INTO ranking_keys VALUES ({values})")
-    for statement in (_KEPT, _RUNS, _CONFIGURATIONS, _RANKINGS):
-        index.execute(statement)
-
-
-def _literal(text: str) -> str:
-    """Text of the ledger as an SQL string: standard strings have one character that ends them, and it is doubled."""
-    return "'" + text.replace("'", "''").replace("\0", "") + "'"
+    found = index.query(f"SELECT DISTINCT {_KEY} FROM ({_CLEAN})").to_pylist()
+    columns = _KEY.replace(",", " VARCHAR,")
+    keys = [
+        ("INSERT INTO ranking_keys VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [*row.values(), RankingKey(**row).digest])
+        for row in found
+    ]
+    index.execute(
+        f"CREATE OR REPLACE VIEW clean AS {_CLEAN}",
+        _LATEST,
+        _JOINED,
+        _SETTLED,
+        f"CREATE OR REPLACE TABLE ranking_keys ({columns} VARCHAR, ranking VARCHAR)",
+        *keys,
+        _KEPT,
+        _RUNS,
+        _CONFIGURATIONS,
+        _RANKINGS,
+    )
 
 
 def totals(index: LedgerIndex) -> dict[str, Any]:
@@ -362,10 +373,16 @@ def run_page(index: LedgerIndex, chosen: Filter, *, failed_only: bool, number: i
 def narrow_rows(
     index: LedgerIndex, chosen: Filter, extra: str = "TRUE", values: Sequence[Any] = ()
 ) -> list[dict[str, Any]]:
-    """The ledger's rows that pass a filter and one more condition, in the ledger's own column names, without test scores."""
+    """The ledger's rows that pass a filter and one more condition, in the ledger's own column names, without test scores.
+
+    A failed run has the key that `runs` found for it.
+    """
     where, bound = chosen.where(extra)
     found: list[dict[str, Any]] = index.query(
-        f"""SELECT {_READ} FROM entries JOIN (SELECT entry FROM runs WHERE {where}) USING (entry) ORDER BY entry""",
+        f"""SELECT entry, {_READ}, try_cast(known.image_size AS INTEGER) AS image_size, known.backbone, known.backbone_digest,
+        known.data_fingerprint FROM entries JOIN (
+          SELECT entry, image_size, backbone, backbone_digest, data_fingerprint FROM runs WHERE {where}) AS known USING (entry)
+        ORDER BY entry""",
         [*values, *bound],
     ).to_pylist()
     return found
@@ -388,14 +405,26 @@ def cell_seeds(index: LedgerIndex, ranking: str, categories: Sequence[str]) -> d
     return {(row["dataset"], row["category"], row["data_fingerprint"]): set(row["seeds"]) for row in found}
 
 
-def cells(index: LedgerIndex, ranking: str) -> list[tuple[str, str]]:
-    """(dataset, category) of a ranking, those with generation first, then by name."""
+def cells(index: LedgerIndex, ranking: str) -> dict[str, Filter]:
+    """The cells of a ranking by what people call them, those with generation first: filters that leave one each.
+
+    A category that was measured on different images is as many cells, and the fingerprints tell them apart.
+    """
     found = index.query(
-        """SELECT dataset, category, count(*) FILTER (ok AND arm = 'generate') > 0 AS made FROM runs WHERE ranking = ?
-        GROUP BY dataset, category ORDER BY made DESC, dataset, category""",
+        f"""SELECT {_CELL}, count(*) FILTER (ok AND arm = 'generate') > 0 AS made FROM runs WHERE ranking = ?
+        GROUP BY {_CELL} ORDER BY made DESC, {_CELL}""",
         [ranking],
     ).to_pylist()
-    return [(row["dataset"], row["category"]) for row in found]
+    names = [f"{row['dataset']}/{row['category']}" for row in found]
+    labels = [
+        name if names.count(name) == 1 else f"{name} ({row['data_fingerprint'][:8] or 'images not known'})"
+        for name, row in zip(names, found, strict=True)
+    ]
+    columns = ("dataset", "category", "data_fingerprint")
+    return {
+        label: Filter(ranking=ranking, equal={name: [row[name]] for name in columns})
+        for label, row in zip(labels, found, strict=True)
+    }
 
 
 def run_of(index: LedgerIndex, entry: str) -> dict[str, Any] | None:

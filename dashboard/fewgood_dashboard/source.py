@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import duckdb
+
 from fewgood.errors import FewgoodError
 from fewgood.leaderboard.runs import Run
 from fewgood.store import Home, LedgerIndex, Location
@@ -56,7 +58,10 @@ class Source:
         self.home = settings.home
         self.error: str | None = None
         """Why the ledger cannot be reached; what was read before is still shown."""
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
+        self._opening = threading.Lock()
+        self._refreshing = threading.Lock()
+        self._derived = 0
         self._index: LedgerIndex | None = None
         self._looked = 0.0
         self._reading = threading.Lock()
@@ -66,30 +71,45 @@ class Source:
     @property
     def index(self) -> LedgerIndex:
         """The index; an error of its location is raised as it is."""
-        with self._lock:
+        with self._opening:
             if self._index is None:
                 where: str | Path = self.settings.ledger or self.settings.home.ledger
-                self._index = LedgerIndex(Location.of(where), memory_limit=_MEMORY)
-                queries.derive(self._index)
+                index = LedgerIndex(Location.of(where), memory_limit=_MEMORY)
+                queries.derive(index)
+                self._index = index
             return self._index
 
     @property
     def version(self) -> int:
-        """Rises when the ledger changed."""
-        return 0 if self._index is None else self._index.version
+        """Rises when the ledger changed and its tables were derived anew; 0 before anything was read."""
+        return self._derived
 
     def refresh(self) -> None:
-        """Look for new runs, at most once a second; an unreachable ledger is noted in `error`, not raised."""
-        with self._lock:
+        """Look for new runs, at most once a second; what is wrong with the ledger is noted in `error`, not raised.
+
+        While one reader looks, the others go on with what is there.
+        """
+        if not self._refreshing.acquire(blocking=self._derived == 0):
+            return
+        try:
             if self._looked and time.monotonic() - self._looked < _REFRESH_SECONDS:
                 return
             try:
-                if self.index.refresh():
-                    queries.derive(self.index)
+                index = self.index
+                index.refresh()
+                # Not only when this refresh found something: reading rows refreshes by itself when a file moved.
+                while index.version != self._derived:
+                    version = index.version
+                    queries.derive(index)
+                    self._derived = version
                 self.error = None
             except FewgoodError as error:
                 self.error = str(error)
+            except duckdb.Error as error:
+                self.error = f"the ledger's tables do not fit in memory ({str(error).splitlines()[0]})"
             self._looked = time.monotonic()
+        finally:
+            self._refreshing.release()
 
     def whole(self, entries: Sequence[str]) -> dict[str, Run]:
         """Runs with everything that the ledger holds of them, by entry; those read lately are taken from memory."""
@@ -129,13 +149,13 @@ class _Slot:
 
 
 _connected: dict[Settings, Source] = {}
+_connecting = threading.Lock()
 
 
 def connect(settings: Settings | None = None) -> Source:
     """The process's one source for these settings; made when first asked for, and refreshed."""
     chosen = settings or Settings.from_environment()
-    if chosen not in _connected:
-        _connected[chosen] = Source(chosen)
-    source = _connected[chosen]
+    with _connecting:
+        source = _connected.setdefault(chosen, Source(chosen))
     source.refresh()
     return source

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import threading
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,6 +71,7 @@ class StudyState:
             last = datetime.fromisoformat(self.last_event)
         except ValueError:
             return None
+        last = last if last.tzinfo else last.replace(tzinfo=UTC)
         return max(0.0, ((now or datetime.now(UTC)) - last).total_seconds())
 
 
@@ -81,9 +84,15 @@ class StudyLog:
         self._head = b""
         self.damaged = 0
         self.state = StudyState(folder.name)
+        self._lock = threading.Lock()
 
     def update(self) -> StudyState:
-        """The study's state now; reads only what was appended since the last call."""
+        """The study's state now, as a copy; reads only what was appended since the last call. Any thread may ask."""
+        with self._lock:
+            self._catch_up()
+            return deepcopy(self.state)
+
+    def _catch_up(self) -> None:
         try:
             with (self._folder / "events.jsonl").open("rb") as handle:
                 head = handle.read(_HEAD)
@@ -103,7 +112,6 @@ class StudyLog:
                     self._take(line)
         except OSError:
             self._define()
-        return self.state
 
     def _define(self) -> None:
         try:
@@ -114,12 +122,13 @@ class StudyLog:
 
     def _take(self, line: bytes) -> None:
         try:
-            event = json.loads(line)
-            kind = str(event["event"])
-            self.state.last_event = str(event.get("utc", ""))
-        except (ValueError, KeyError, TypeError):
+            self._apply(json.loads(line))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             self.damaged += 1
-            return
+
+    def _apply(self, event: Mapping[str, Any]) -> None:
+        kind = str(event["event"])
+        self.state.last_event = str(event.get("utc", ""))
         if kind == "sweep_started":
             self.state.cells = tuple(str(cell) for cell in event.get("cells", ()))
             done = self.state.count("finished")

@@ -62,7 +62,7 @@ def cell_pictures(rows: Sequence[Mapping[str, Any]], home: Home) -> list[CellPic
     for (dataset, category), row in sorted(chosen.items()):
         try:
             pictures.append(run_pictures(row, home))
-        except (FewgoodError, OSError, KeyError) as error:
+        except (FewgoodError, OSError, LookupError, ValueError, TypeError, AttributeError) as error:
             logger.warning("no pictures of %s/%s: %s", dataset, category, error)
     return pictures
 

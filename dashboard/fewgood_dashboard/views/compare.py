@@ -12,16 +12,10 @@ from fewgood.leaderboard.runs import METRICS, Configuration, configurations, rea
 from fewgood.leaderboard.significance import delong
 from fewgood.leaderboard.statistics import Estimate, difference, estimate, pool
 from fewgood_dashboard import address, measures, parts, queries
-from fewgood_dashboard.queries import Filter, RankingLine
+from fewgood_dashboard.queries import RankingLine
 from fewgood_dashboard.source import Source
 
 __all__ = ["render"]
-
-_STANDS = {
-    "proxy": "Where an arm has several configurations, the one with the highest proxy score stands for it.",
-    "test": "Where an arm has several configurations, the best on the test images stands for it: its value is too good.",
-    "fixed": "Where an arm has several configurations, the one with most seeds stands for it, of equals the latest.",
-}
 
 SCOPES = {"cell": "Two configurations in one category", "ranking": "Two arms over all categories"}
 
@@ -68,16 +62,13 @@ def _arms(source: Source, line: RankingLine) -> None:
             quantity="cell",
         )
         parts.charts([chart], columns=1)
-    st.caption(_STANDS[line.key.select_on] if line.key.select_on in _STANDS else _STANDS["fixed"])
+    st.caption(parts.stands(line))
 
 
 def _configurations(source: Source, line: RankingLine) -> None:
     cells = queries.cells(source.index, line.digest)
-    names = [f"{dataset}/{category}" for dataset, category in cells]
-    cell = address.choose("Category", names, "cell", show=plain_text)
-    dataset, category = cells[names.index(cell)]
-    within = Filter(ranking=line.digest, equal={"dataset": dataset, "category": category})
-    known = [item for item in configurations(read_runs(measures.narrow_rows(source, within))) if item.runs]
+    cell = address.choose("Category", list(cells), "cell", show=plain_text)
+    known = [item for item in configurations(read_runs(measures.narrow_rows(source, cells[cell]))) if item.runs]
     if len(known) < 2:
         st.info("This category has fewer than two configurations with finished runs.")
         return
@@ -102,7 +93,8 @@ def _pair(one: Configuration, other: Configuration) -> None:
     names = (_name(one), _name(other))
     metrics = [name for name in METRICS if any(name in run.metrics for run in (*one.runs, *other.runs))]
     gaps = {metric: difference(one.runs, other.runs, metric) for metric in metrics}
-    _say(f"{names[0]} - {names[1]}", gaps["image_auroc"], f"{len(gaps['image_auroc'].values)} seeds")
+    main = gaps.get("image_auroc", difference((), (), "image_auroc"))
+    _say(f"{names[0]} - {names[1]}", main, f"{len(main.values)} seeds")
     rows = []
     for metric in metrics:
         first, second, gap = estimate(one.runs, metric), estimate(other.runs, metric), gaps[metric]
@@ -219,6 +211,6 @@ def _say(label: str, gap: Estimate, over: str) -> None:
     value = format_interval(gap.mean, gap.low, gap.high, signed=True)
     parts.answer(
         f"{label}: {value} image AUROC, {words[gap.verdict]}.",
-        [f"95 % interval over {gap.resampled}; {over}."],
+        [f"95 % interval over {gap.resampled}; {over}."] if gap.low is not None else [],
         tone=tone,
     )

@@ -33,17 +33,14 @@ def render(source: Source) -> None:
 def _saturation(source: Source, line: RankingLine) -> None:
     st.subheader("How many generated images")
     cells = queries.cells(source.index, line.digest)
-    names = [f"{dataset}/{category}" for dataset, category in cells]
-    cell = address.choose("Category", names, "cell", show=plain_text)
-    dataset, category = cells[names.index(cell)]
-    within = Filter(ranking=line.digest, equal={"dataset": dataset, "category": category})
+    cell = address.choose("Category", list(cells), "cell", show=plain_text)
 
     def compute() -> Saturation | None:
-        rows = measures.narrow_rows(source, within)
+        rows = measures.narrow_rows(source, cells[cell])
         arms = ("none", "augment", "generate", "generate-random")
         return saturation(measures.whole_runs(source, [run for run in read_runs(rows) if run.arm in arms]), cell)
 
-    found = source.kept(("saturation", line.digest, dataset, category), compute)
+    found = source.kept(("saturation", line.digest, cell), compute)
     if found is None:
         st.info(
             "A curve needs two numbers of added images: sweep selection.count, or compare with --set selection.count=8, "

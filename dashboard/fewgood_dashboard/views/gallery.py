@@ -52,7 +52,15 @@ def _pictures(source: Source, entry: str) -> CellPictures | None:
             return "the run's ledger file is no longer there"
         try:
             return run_pictures(rows[0], source.home, side=_SIDE)
-        except (FewgoodError, OSError, KeyError, IndexError, ValueError) as error:
+        except (
+            FewgoodError,
+            OSError,
+            LookupError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            Image.DecompressionBombError,
+        ) as error:
             return str(error) or type(error).__name__
 
     found = source.kept(("pictures", entry), compute)

@@ -14,6 +14,7 @@ from fewgood.leaderboard.report_charts import board_chart
 from fewgood.leaderboard.report_sections import ranking_name
 from fewgood.leaderboard.tables import LeaderboardRow
 from fewgood_dashboard import address, exports, measures, parts, queries
+from fewgood_dashboard.guard import guarded
 from fewgood_dashboard.queries import SORTS, Filter, RankingLine
 from fewgood_dashboard.source import Source
 
@@ -33,6 +34,7 @@ def render(source: Source) -> None:
 
 
 @st.fragment
+@guarded
 def _configurations(source: Source, line: RankingLine) -> None:
     st.subheader("Every configuration")
     within = Filter(ranking=line.digest)
@@ -104,6 +106,7 @@ def _ranked(source: Source, line: RankingLine) -> None:
         "a letter cannot be told apart."
     )
     parts.table([_place(item) for item in (*board.placed, *board.ceilings)], key="board")
+    st.caption(parts.stands(line))
     with st.expander("How the rank intervals are made, and what was left out"):
         st.text(HOW)
         for note in board.notes:

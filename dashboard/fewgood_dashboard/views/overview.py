@@ -36,6 +36,7 @@ def render(source: Source) -> None:
         shown.append(("cells compared", str(len(found.cells)), cells))
         parts.tiles(shown)
         parts.charts([gain_chart(found, "none"), gain_chart(found, "augment")])
+        st.caption(f"{parts.stands(line)} An augmented control of another size stands in where none has the same.")
     _everything(source)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import streamlit as st
 
 from fewgood.leaderboard.formats import plain_text
 from fewgood_dashboard import address, figures, parts
+from fewgood_dashboard.guard import guarded
 from fewgood_dashboard.source import Source
 from fewgood_dashboard.studies import StudyLog, StudyState, Trial, importances, study_names
 
@@ -21,6 +23,7 @@ _SHOWN_RUNNING = 8
 
 _logs: dict[Path, StudyLog] = {}
 """One reader per study for all open pages, so that a long log is parsed once."""
+_opening = threading.Lock()
 
 
 def render(source: Source) -> None:
@@ -41,12 +44,14 @@ def render(source: Source) -> None:
 
 
 @st.fragment(run_every=_EVERY_SECONDS)
+@guarded
 def _again(folder: Path) -> None:
     if study_names(folder):
         st.rerun()
 
 
 @st.fragment(run_every=_EVERY_SECONDS)
+@guarded
 def _live(folder: Path, cell: str) -> None:
     # Every part has a container of its own, so that what comes into one does not move or redraw the others.
     progress, history, lines, shares = (st.container() for _ in range(4))
@@ -122,18 +127,15 @@ def _shares(folder: Path, cell: str, trials: list[Trial]) -> None:
 
 
 def _row(number: int, trial: Trial) -> dict[str, object]:
-    return {
+    own = {
         "trial": number,
         "name": trial.name,
         "state": trial.state,
         "objective": None if trial.objective is None else round(trial.objective, 4),
         "seconds": trial.seconds,
-        **{
-            key: value if isinstance(value, int | float) else str(value)
-            for key, value in sorted(trial.settings.items())
-        },
-        "message": (trial.error or trial.progress)[:300],
     }
+    settings = {f"setting {key}" if key in (*own, "message") else key: value for key, value in trial.settings.items()}
+    return {**own, **dict(sorted(settings.items())), "message": (trial.error or trial.progress)[:300]}
 
 
 def _importances(folder: Path, cell: str, trials: list[Trial]) -> dict[str, float] | None:
@@ -147,5 +149,6 @@ def _importances(folder: Path, cell: str, trials: list[Trial]) -> dict[str, floa
 
 
 def _read(folder: Path) -> StudyState:
-    log = _logs.setdefault(folder, StudyLog(folder))
+    with _opening:
+        log = _logs.setdefault(folder, StudyLog(folder))
     return log.update()

@@ -39,8 +39,8 @@ def register(app: typer.Typer) -> None:
         where = begin(home, prepare=False)
         from fewgood.store import Location
 
-        if ledger is not None:
-            Location.of(ledger)  # a mistyped place is said now, not on a page
+        if ledger is not None and not Location.of(ledger).files():  # a mistyped place is said now, not on a page only
+            console.print(f"fewgood: there is no run in {ledger} yet", markup=False, soft_wrap=True)
         from fewgood_dashboard.launch import LOOPBACK, read_secrets, serve
         from fewgood_dashboard.source import Settings
 

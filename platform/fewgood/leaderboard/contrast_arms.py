@@ -121,8 +121,8 @@ def integrator(ranking: RankingComparison) -> Finding:
     verdicts = [gap.verdict for label, gap in estimates.items() if label != "all" and gap.low is not None]
     if len(estimates) > 1 and verdicts:
         sentence += (
-            f" Cell by cell it is certainly better on {verdicts.count('higher')} and certainly worse on "
-            f"{verdicts.count('lower')} of {len(verdicts)}."
+            f" Of {len(verdicts)} cells, the interval lies above zero on {verdicts.count('higher')} and below it on "
+            f"{verdicts.count('lower')}."
         )
     other = [cell.key.label for cell in cells if len({settings(cell.arms[arm], arm=pair[1]) for arm in pair}) > 1]
     return Finding(

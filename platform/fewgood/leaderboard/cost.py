@@ -40,7 +40,7 @@ class CostLine:
     Attributes:
         ranking: The ranking.
         arm: The arm.
-        runs: Runs, failed ones included: they were paid for too.
+        runs: Runs, failed ones included; a failed one that was repeated with success counts once.
         failed: How many of them failed.
         seconds: Wall clock, stages taken from the cache not counted.
         cpu_seconds: Processor time.

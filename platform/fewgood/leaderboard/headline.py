@@ -11,7 +11,7 @@ __all__ = ["CONTROLS", "cautions", "headline"]
 CONTROLS = {
     "none": "the support images alone",
     "duplicate": "copies of the support images",
-    "augment": "plain augmentation of the same size",
+    "augment": "plain augmentation",
     "noise": "noise with the spectrum of the generated detail",
     "generate-random": "generated images picked at random",
 }
@@ -45,7 +45,9 @@ def cautions(ranking: RankingComparison) -> list[str]:
         notes.append("There are two seeds in at least one cell: the intervals there are honest and very wide.")
     failed = sum(len(item.failed) for cell in ranking.cells for item in cell.arms.values())
     if failed:
-        notes.append(f"{failed} of the compared runs failed; they are listed at the end and take no part in any mean.")
+        notes.append(
+            f"{failed} of the compared runs failed; they are listed with their messages and take no part in any mean."
+        )
     many = len(ranking.cells)
     if many >= 10:
         notes.append(

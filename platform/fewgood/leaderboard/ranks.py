@@ -26,7 +26,7 @@ CEILING = "full"
 """The arm that trains on all good images: shown beside the ranking, and no competitor in it."""
 
 HOW = (
-    "A 95 % rank interval counts who is surely better and who is surely worse, from paired differences over the same "
+    "A 95 % rank interval counts who is better and who is worse beyond the interval of the paired difference, over the same "
     "seeds and cells; the comparisons of one entrant share the 5 %. Entrants that share a letter cannot be told apart; "
     "there all pairs share the 5 %."
 )
@@ -68,7 +68,8 @@ class Entrant:
         """`patchcore generate`, or `patchcore[coreset=0.1] generate` where options are to be told apart."""
         options = _options(self.options)
         names = sorted(options if self.named is None else set(options) & set(self.named))
-        words = ",".join(f"{name}={json.dumps(options[name]).strip(chr(34))}" for name in names)
+        # Text without quotes, but where it reads like something else: 1 and "1" are two settings.
+        words = ",".join(f"{name}={_word(options[name])}" for name in names)
         return f"{self.baseline}[{words}] {self.arm}" if words else f"{self.baseline} {self.arm}"
 
     @property
@@ -347,7 +348,21 @@ def _entrant(run: Run) -> Entrant:
 
 
 def _options(text: str) -> dict[str, Any]:
-    return dict(json.loads(text)) if text.startswith("{") else {"options": text}
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = text
+    return found if isinstance(found, dict) else {"options": found}
+
+
+def _word(value: Any) -> str:
+    if not isinstance(value, str):
+        return json.dumps(value)
+    try:
+        json.loads(value)
+    except ValueError:
+        return value
+    return json.dumps(value)
 
 
 def _letter(index: int) -> str:

@@ -175,7 +175,7 @@ def _cell(cell: CellComparison, runs: Sequence[Run], lines: Sequence[Leaderboard
 
 
 def answer_tone(ranking: RankingComparison) -> str:
-    """The answer's colour: good where generation surely beats both controls, bad where it surely loses, else open."""
+    """The answer's colour: good where both intervals lie above zero, bad where one lies below, else open."""
     verdicts = [
         ranking.differences[pair]["image_auroc"].verdict
         for pair in (("generate", "none"), ("generate", "augment"))

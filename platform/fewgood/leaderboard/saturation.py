@@ -32,7 +32,8 @@ class Saturation:
         curves: Arm -> (number of added images, gain in image AUROC against `none`), by number.
         peak: The number with the highest mean gain of `generate`; None where no interval can be given.
         beyond: The smallest number that no larger one is shown to pass; None where no interval can be given.
-        noise_from: The smallest number above the peak that is certainly worse than the peak, or None.
+        noise_from: The smallest number above the peak from which on every number's interval against the peak lies below
+            zero, or None.
         sentence: What the data supports.
         limits: What it does not, and why.
         chart: The curves.
@@ -168,7 +169,8 @@ def _saturation(cells: Sequence[_Cell], label: str) -> Saturation | None:
         gains = {count: gap.mean or 0.0 for count, gap in curves[_ARM]}
         peak = max(counts, key=lambda count: (gains[count], -count))
         beyond = next(m for m in counts if all(steps[n, m].verdict != "higher" for n in counts if n > m))
-        noise_from = next((n for n in counts if n > peak and steps[n, peak].verdict == "lower"), None)
+        above = [count for count in counts if count > peak]
+        noise_from = next((n for n in above if all(steps[m, peak].verdict == "lower" for m in above if m >= n)), None)
     return Saturation(
         label=label,
         curves=curves,
@@ -211,10 +213,17 @@ def _sentence(
         )
     else:
         parts.append(f"Beyond {beyond} images, more are not shown to help.")
+    worse = [count for count in sorted(gains) if count > peak and steps[count, peak].verdict == "lower"]
     if noise_from is not None:
+        every = "" if noise_from == last else ", and so is every larger number"
         parts.append(
             f"From {noise_from} on, more act as noise: {noise_from} images are worse than {peak}, by "
-            f"{spoken(steps[noise_from, peak])}."
+            f"{spoken(steps[noise_from, peak])}{every}."
+        )
+    elif worse:
+        parts.append(
+            f"{worse[0]} images are worse than {peak}, by {spoken(steps[worse[0], peak])}, but not every larger number is: "
+            "no point is named from which more act as noise."
         )
     elif peak < last:
         parts.append(f"No larger number is shown to be worse than {peak} either.")

@@ -134,10 +134,25 @@ class LedgerIndex:
             relation = cursor.sql(sql, params=parameters) if parameters else cursor.sql(sql)
             return relation.to_arrow_table()
 
-    def execute(self, sql: str) -> None:
-        """Run statements that make views or macros over `entries`, once, before the queries."""
+    def execute(self, *statements: str | tuple[str, Sequence[Any]]) -> None:
+        """Run statements that make views or tables over `entries`, all of them or none; queries see both or neither.
+
+        Args:
+            statements: SQL, or SQL with its parameters.
+
+        Raises:
+            duckdb.Error: if one is no valid SQL, or does not fit the memory limit.
+        """
         with self._refreshing:
-            self._connection.execute(sql)
+            self._connection.execute("BEGIN")
+            try:
+                for statement in statements:
+                    sql, parameters = (statement, ()) if isinstance(statement, str) else statement
+                    self._connection.execute(sql, parameters or None)
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
 
     def rows(self, entries: Iterable[str], columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """Whole rows by their `entry`, in the order asked; an entry that is not in the ledger is left out.

@@ -138,6 +138,60 @@ def test_an_address_that_names_what_is_not_there_says_so(show, fill, make_cell):
     assert not app.error
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_nonsense_in_the_address_does_no_harm(show, fill, make_cell, module):
+    nonsense = ["--5", "\u00b2", "9" * 5000, "../..", "x~y", ""]
+    keys = ("ranking", "category", "arm", "sort", "down", "page", "cell", "scope", "a", "b", "run", "failed", "study")
+    fill(make_cell("bolt"))
+    keys += ("zoom", "x", "y", "image")
+    app = show(module, **{key: nonsense[number % len(nonsense)] for number, key in enumerate(keys)})
+    assert not app.error
+    app = show(module, **{key: nonsense[(number + 2) % len(nonsense)] for number, key in enumerate(keys)})
+    assert not app.error
+
+
+def test_a_filter_that_the_ledger_lacks_is_said(show, fill, make_cell):
+    fill(make_cell("bolt"))
+    assert any("does not have" in item.value for item in show("leaderboard", category="nowhere").warning)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_runs_without_image_auroc(show, fill, make_cell, module):
+    fill([row | {"image_auroc": None, "test_scores": None, "test_names": None} for row in make_cell("bolt")])
+    assert not show(module).error
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_failed_runs_alone(show, fill, make_cell, module):
+    fill([row | {"status": "failed", "error": "no luck", "backbone": None} for row in make_cell("bolt")])
+    app = show(module)
+    assert [item.value for item in app.error] == (["The run failed with this message:"] if module == "runs" else [])
+
+
+def test_a_category_measured_on_other_images_is_another_cell(show, fill, make_cell):
+    other = [
+        row | {"run_id": f"{row['run_id']}x", "data_fingerprint": "other", "image_auroc": row["image_auroc"] / 2}
+        for row in make_cell("bolt")
+    ]
+    fill(make_cell("bolt") + other)
+    options = show("compare").selectbox(key="choice.cell").options
+    assert len(options) == 2
+    assert options[0] != options[1]
+    lines = show("leaderboard").dataframe[1].value
+    assert lines[lines["arm"] == "generate"]["image AUROC"].nunique() == 2
+
+
+def test_an_error_inside_a_fragment_is_said(show, fill, make_cell, monkeypatch):
+    def fail(*args, **kwargs):
+        raise RuntimeError("out of luck")
+
+    fill(make_cell("bolt"))
+    monkeypatch.setattr("fewgood_dashboard.measures.lines", fail)
+    app = show("leaderboard")
+    assert any("fault of ours" in item.value for item in app.error)
+    assert "out of luck" in words(app)
+
+
 def test_a_failed_run_shows_its_message_and_command(show, fill, make_row):
     fill(
         [

@@ -9,7 +9,7 @@ from PIL import Image
 
 from fewgood.leaderboard import format_leaderboard, leaderboard
 from fewgood_dashboard.exports import FORMATS, export
-from fewgood_dashboard.parts import escaped
+from fewgood_dashboard.parts import columns, escaped
 from fewgood_dashboard.views.gallery import zoomed
 
 
@@ -40,6 +40,19 @@ def test_exports_hold_the_lines(make_cell, style):
         assert pq.read_table(io.BytesIO(found)).to_pylist() == [line.to_dict() for line in lines]
     else:
         assert found.decode() == format_leaderboard(lines, style)
+
+
+def test_markdown_and_latex_have_one_table_a_cell_whatever_the_order(make_cell):
+    lines = sorted(leaderboard(make_cell("bolt") + make_cell("nut")), key=lambda line: line.image_auroc)
+    assert export(lines, "md").decode().count("### ") == 2
+    assert export(lines, "latex").decode().count(r"\toprule") == 2
+    empty = pq.read_schema(io.BytesIO(export([], "parquet")))
+    assert empty == pq.read_schema(io.BytesIO(export(lines, "parquet")))
+
+
+def test_a_table_has_every_row_s_columns_and_mixed_values_are_text():
+    table = columns([{"a": 1, "b": None}, {"a": "auto", "b": 2.5, "c": True}, {"a": None, "b": 1}])
+    assert table.to_pydict() == {"a": ["1", "auto", None], "b": [None, 2.5, 1.0], "c": [None, True, None]}
 
 
 def test_markdown_in_a_name_is_shown_as_it_is():

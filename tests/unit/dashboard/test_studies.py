@@ -1,6 +1,7 @@
 """A study's event log as the dashboard reads it: while it is written, damaged, begun again; and what settings mattered."""
 
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -48,6 +49,55 @@ def test_a_line_that_is_being_written_waits_and_a_damaged_one_is_left_out(folder
     with path.open("a") as handle:
         handle.write('rted", "cell": "a", "trial": "t", "settings": {}}\n')
     assert len(seen.update().trials) == 1
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"event": "sweep_started", "cells": None},
+        {"event": "sweep_started", "cells": ["a"], "trials_left": ["x"]},
+        {"event": "trial_started", "cell": "a", "trial": "t", "settings": ["x"]},
+        {"event": "trial_finished", "cell": "a", "trial": "t", "objective": 10**400},
+        {"event": "trial_finished", "cell": "a", "trial": "t", "objective": 0.5, "runs": None},
+        {"utc": "2026-01-01"},
+        None,
+    ],
+)
+def test_an_event_of_the_wrong_shape_is_left_out(folder, event):
+    path = folder / "events.jsonl"
+    good = {"event": "sweep_started", "cells": ["a"], "trials_left": [1], "utc": "2026-01-01T00:00:00"}
+    path.write_text(f"{json.dumps(event)}\n{json.dumps(good)}\n")
+    seen = StudyLog(folder)
+    assert seen.update().planned == 1
+    assert seen.damaged == 1
+    assert seen.update().silent_seconds() > 0, "a time without a zone is read as UTC"
+
+
+def test_many_readers_of_one_log_see_each_line_once(folder):
+    log, seen = EventLog(folder / "events.jsonl"), StudyLog(folder)
+    log.write("sweep_started", study="first", cells=["a"], trials_left=[600])
+    stop = threading.Event()
+    wrong = []
+
+    def read():
+        while not stop.is_set():
+            state = seen.update()
+            try:
+                wrong.extend(name for name in state.trials if state.trials[name].cell != "a")
+            except RuntimeError as error:
+                wrong.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for number in range(600):
+        log.write("trial_started", cell="a", trial=str(number), settings={"x": number})
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert len(seen.update().trials) == 600
+    assert seen.damaged == 0
 
 
 def test_a_second_start_forgets_what_was_killed_and_counts_what_was_finished(folder):
