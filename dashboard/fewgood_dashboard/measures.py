@@ -102,16 +102,17 @@ def lines(source: Source, page_rows: Sequence[Mapping[str, Any]], ranking: str) 
             "(config_hash IN (SELECT unnest(?)) OR arm IN ('none', 'augment'))",
             [sorted(shown)],
         )
-        cells = {(row["dataset"], row["category"], row["data_fingerprint"]) for row in page_rows}
         seeds = queries.cell_seeds(source.index, ranking, categories)
         found: dict[tuple[str, ...], LeaderboardRow] = {}
         for groups in group_rankings(read_runs(rows)).values():
             for cell, runs in groups.items():
                 place = (cell.dataset, cell.category, cell.fingerprint)
-                if place in cells:
-                    for line in cell_lines(_opened(source, runs, shown), shown=shown, seeds=seeds[place]):
-                        found[(*place, line.arm, line.configuration)] = line
-        return [found[key] for key in ((*key[:4], key[4][:8]) for key in keys) if key in found]
+                own = {key[4] for key in keys if key[:3] == place}
+                opened = _opened(source, runs, own) if own else []
+                for config_hash in own:
+                    for line in cell_lines(opened, shown={config_hash}, seeds=seeds[place]):
+                        found[(*place, line.arm, config_hash)] = line
+        return [found[key] for key in keys if key in found]
 
     return source.kept(("lines", ranking, tuple(keys)), compute) if page_rows else []
 

@@ -145,24 +145,26 @@ class StudyLog:
             self._trial(kind, event)
 
     def _trial(self, kind: str, event: Mapping[str, Any]) -> None:
+        # All that can be wrong with an event is found before anything is changed by it.
         key = (str(event["cell"]), str(event["trial"]))
+        settings = dict(event.get("settings") or {})
+        value = event.get("objective")
+        objective = float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+        runs = tuple(str(run) for run in event.get("runs") or ())
         if key not in self.state.trials:
-            self.state.trials[key] = Trial(*key, settings=dict(event.get("settings") or {}))
+            self.state.trials[key] = Trial(*key, settings=settings)
             self.state.order.append(key)
             if key[0] not in self.state.cells:
                 self.state.cells = (*self.state.cells, key[0])
         trial = self.state.trials[key]
         if kind == "trial_started":
             trial.state, trial.started, trial.error = "running", str(event.get("utc", "")), None
-            trial.settings = dict(event.get("settings") or trial.settings)
+            trial.settings = settings or trial.settings
         elif kind == "progress":
             trial.progress = f"{event.get('stage', '')} {event.get('done', '')}/{event.get('total', '')}"
         elif kind == "trial_finished":
-            value = event.get("objective")
-            trial.objective = float(value) if isinstance(value, int | float) and math.isfinite(value) else None
             trial.state, trial.progress, trial.ended = "finished", "", str(event.get("utc", ""))
-            trial.seconds = event.get("seconds")
-            trial.runs = tuple(str(run) for run in event.get("runs", ()))
+            trial.objective, trial.runs, trial.seconds = objective, runs, event.get("seconds")
         elif kind == "trial_failed":
             trial.state, trial.progress, trial.ended = "failed", "", str(event.get("utc", ""))
             trial.error = str(event.get("error", "no message was recorded"))

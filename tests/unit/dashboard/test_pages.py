@@ -1,6 +1,7 @@
 """Every page on small, odd and broken ledgers: it stays up, says what is wrong, and shows text as text."""
 
 import shutil
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -23,7 +24,9 @@ def script(module, home, ledger):
 
 
 @pytest.fixture
-def show(home):
+def show(home, monkeypatch):
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])  # AppTest leaves its script there
+
     def run(module, ledger=None, **address):
         app = AppTest.from_function(
             script, kwargs={"module": module, "home": str(home.root), "ledger": ledger}, default_timeout=60
@@ -227,6 +230,7 @@ def entry():
 
 
 def test_a_login_is_asked_for_where_it_is_configured(home, monkeypatch):
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
     monkeypatch.setenv("FEWGOOD_HOME", str(home.root))
     monkeypatch.setattr("streamlit.user", SimpleNamespace(is_logged_in=False))
     app = AppTest.from_function(entry, default_timeout=60)

@@ -58,7 +58,7 @@ def test_a_line_that_is_being_written_waits_and_a_damaged_one_is_left_out(folder
         {"event": "sweep_started", "cells": ["a"], "trials_left": ["x"]},
         {"event": "trial_started", "cell": "a", "trial": "t", "settings": ["x"]},
         {"event": "trial_finished", "cell": "a", "trial": "t", "objective": 10**400},
-        {"event": "trial_finished", "cell": "a", "trial": "t", "objective": 0.5, "runs": None},
+        {"event": "trial_finished", "cell": "a", "trial": "t", "objective": 0.5, "runs": 7},
         {"utc": "2026-01-01"},
         None,
     ],
