@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 
 import streamlit as st
 
-__all__ = ["choose", "choose_many", "number", "page_number", "paginate", "remember", "remembered", "switch", "typed"]
+__all__ = ["choose", "choose_many", "number", "page_number", "paginate", "remember", "remembered", "switch"]
 
 
 _BETWEEN = "~"
@@ -68,13 +68,6 @@ def number(label: str, low: int, high: int, key: str, *, default: int, where: An
     value = int(where.slider(label, low, high, key=_widget(key), help=hint))
     _settle(key, str(value))
     return value
-
-
-def typed(label: str, key: str, *, where: Any = st, hint: str | None = None) -> str:
-    """A line of text, bound to the address."""
-    _follow(key, str, "")
-    value = str(where.text_input(label, key=_widget(key), help=hint) or "")
-    return _settle(key, value)
 
 
 def switch(label: str, key: str, *, default: bool = False, where: Any = st, hint: str | None = None) -> bool:

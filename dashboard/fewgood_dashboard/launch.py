@@ -17,7 +17,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fewgood.errors import SpecError
-from fewgood_dashboard import measures, queries
+from fewgood_dashboard import measures
 from fewgood_dashboard.app import PAGES
 from fewgood_dashboard.source import Settings, connect
 
@@ -127,7 +127,7 @@ def _warm(settings: Settings, read: threading.Event) -> None:
         source = connect(settings)
         for module in ("pandas", *(f"fewgood_dashboard.views.{name}" for name, _, _ in PAGES)):
             importlib.import_module(module)
-        known = [] if source.error else source.kept(("rankings",), lambda: queries.rankings(source.index))
+        known = [] if source.error else measures.rankings(source)
         if known:
             measures.answer(source, known[0].digest)
         read.set()

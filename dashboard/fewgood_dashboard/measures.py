@@ -15,13 +15,34 @@ from fewgood.leaderboard.runs import METRICS, Run, configurations, group_ranking
 from fewgood.leaderboard.statistics import partner
 from fewgood.leaderboard.tables import LeaderboardRow, cell_lines
 from fewgood_dashboard import queries
-from fewgood_dashboard.queries import Filter
+from fewgood_dashboard.queries import Filter, RankingLine
 from fewgood_dashboard.source import Source
 
-__all__ = ["answer", "comparison", "known_values", "lines", "narrow_rows", "picked_runs", "whole_runs"]
+__all__ = [
+    "alike",
+    "answer",
+    "comparison",
+    "known_values",
+    "lines",
+    "narrow_rows",
+    "picked_runs",
+    "rankings",
+    "whole_runs",
+]
 
 
 _LINE = ("dataset", "category", "data_fingerprint", "arm", "config_hash")
+
+
+def rankings(source: Source) -> list[RankingLine]:
+    """All rankings of the ledger, in the order of `queries.rankings`."""
+    return source.kept(("rankings",), lambda: queries.rankings(source.index))
+
+
+def alike(source: Source, line: RankingLine, names: Sequence[str]) -> list[RankingLine]:
+    """The rankings whose keys agree with a ranking's in these fields; that ranking is one of them."""
+    wanted = [getattr(line.key, name) for name in names]
+    return [item for item in rankings(source) if [getattr(item.key, name) for name in names] == wanted]
 
 
 def known_values(source: Source, column: str, chosen: Filter) -> list[str]:

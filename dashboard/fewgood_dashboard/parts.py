@@ -16,13 +16,14 @@ from fewgood.leaderboard import EMPTY
 from fewgood.leaderboard.charts import Chart
 from fewgood.leaderboard.figure import chart_html, charts_css
 from fewgood.leaderboard.formats import plain_text
-from fewgood_dashboard import address, queries
+from fewgood_dashboard import address, measures
 from fewgood_dashboard.queries import RankingLine
 from fewgood_dashboard.source import Source
 
 __all__ = [
     "answer",
     "charts",
+    "columns",
     "empty",
     "escaped",
     "marked",
@@ -30,6 +31,7 @@ __all__ = [
     "problems",
     "scheme",
     "sheet",
+    "stands",
     "table",
     "tiles",
 ]
@@ -103,16 +105,13 @@ def tiles(items: Sequence[tuple[str, str, str]]) -> None:
     marked(f'<div class="tiles">{body}</div>')
 
 
-def table(rows: Sequence[Mapping[str, Any]], *, key: str, height: int | None = None, **options: Any) -> Any:
+def table(rows: Sequence[Mapping[str, Any]], *, key: str) -> None:
     """Rows as a table; every cell is shown as text or number, never as markup."""
     if not rows:
         st.caption("Nothing to show.")
-        return None
-    shown = columns(rows)
-    fits = 36 * (len(rows) + 1) + 2
-    return st.dataframe(
-        shown, hide_index=True, width="stretch", height=height or min(fits, 940), key=key, placeholder="-", **options
-    )
+        return
+    height = min(36 * (len(rows) + 1) + 2, 940)
+    st.dataframe(columns(rows), hide_index=True, width="stretch", height=height, key=key, placeholder="-")
 
 
 def columns(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
@@ -133,24 +132,23 @@ def escaped(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()#+\-.!|~<>$:&^=])", r"\\\1", plain_text(text))
 
 
-def pick_ranking(source: Source, *, key: str = "ranking", where: Any = st) -> RankingLine:
+def pick_ranking(source: Source) -> RankingLine:
     """The ranking that a page is about, from the address, else the one chosen before; the ledger has runs.
 
     Raises:
         StoreError: if the runs went away while the page was drawn.
     """
-    known = source.kept(("rankings",), lambda: queries.rankings(source.index))
+    known = measures.rankings(source)
     if not known:
         raise StoreError(f"the ledger {source.settings.shown} has no runs any more: check the folder")
     by_digest = {line.digest: line for line in known}
     chosen = address.choose(
         "Ranking",
         list(by_digest),
-        key,
+        "ranking",
         default=address.remembered("ranking"),
         show=lambda digest: plain_text(f"{by_digest[digest].label} ({by_digest[digest].cells} cells)"),
         hint="Runs that may be compared: one detector, backbone, image size, number of shots and way of choosing.",
-        where=where,
     )
     address.remember("ranking", chosen)
     if by_digest[chosen].key.select_on == "test":

@@ -8,11 +8,11 @@ that may be compared. Every table that a page shows is filtered, sorted and cut 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from fewgood.leaderboard.compare import FOCUS
-from fewgood.leaderboard.runs import METRICS, RankingKey
+from fewgood.leaderboard.runs import METRICS, OPEN_KEYS, RankingKey
 from fewgood.store import LedgerIndex
 from fewgood.store.index import NARROW
 
@@ -40,8 +40,15 @@ __all__ = [
     "totals",
 ]
 
-_KEY = "baseline, backbone, image_size, shots, select_on, backbone_digest, options"
+_KEYS = tuple(item.name for item in fields(RankingKey))
+_KEY = ", ".join(_KEYS)
 _CELL = "dataset, category, data_fingerprint"
+
+
+def _filled_from(table: str) -> str:
+    """What stands for the columns of `clean` that a failed run could not write, where `table` knows them."""
+    return ", ".join(f"coalesce({table}.{name}, clean.{name}) AS {name}" for name in OPEN_KEYS)
+
 
 _CLEAN = f"""
 SELECT entry, file_id::BIGINT * 4294967296 + file_row AS place, coalesce(nullif(run_id, ''), entry) AS run_id,
@@ -84,13 +91,9 @@ GROUP BY failed.place HAVING count(*) = 1
 """
 """What a failed run could not write, where exactly one ranking of its cell fits."""
 
-_SETTLED = """
+_SETTLED = f"""
 CREATE OR REPLACE VIEW settled AS
-SELECT clean.* REPLACE (
-  coalesce(joined.backbone, clean.backbone) AS backbone,
-  coalesce(joined.backbone_digest, clean.backbone_digest) AS backbone_digest,
-  coalesce(joined.image_size, clean.image_size) AS image_size,
-  coalesce(joined.data_fingerprint, clean.data_fingerprint) AS data_fingerprint)
+SELECT clean.* REPLACE ({_filled_from("joined")})
 FROM clean SEMI JOIN latest USING (place) LEFT JOIN joined USING (place)
 """
 
@@ -100,17 +103,13 @@ WITH found AS (
   SELECT arg_max(place, (ok, started_utc, run_id)) AS place, ranking FROM settled JOIN ranking_keys USING ({_KEY})
   GROUP BY ranking, {_CELL}, arm, config_hash, seed
 )
-SELECT found.*, backbone, backbone_digest, image_size, data_fingerprint FROM found LEFT JOIN joined USING (place)
+SELECT found.*, {", ".join(OPEN_KEYS)} FROM found LEFT JOIN joined USING (place)
 """
 """One row per result, with its ranking, and with what `joined` adds."""
 
-_RUNS = """
+_RUNS = f"""
 CREATE OR REPLACE VIEW runs AS
-SELECT clean.* REPLACE (
-  coalesce(kept.backbone, clean.backbone) AS backbone,
-  coalesce(kept.backbone_digest, clean.backbone_digest) AS backbone_digest,
-  coalesce(kept.image_size, clean.image_size) AS image_size,
-  coalesce(kept.data_fingerprint, clean.data_fingerprint) AS data_fingerprint), ranking
+SELECT clean.* REPLACE ({_filled_from("kept")}), ranking
 FROM clean JOIN kept USING (place)
 """
 
@@ -281,7 +280,7 @@ def derive(index: LedgerIndex) -> None:
         duckdb.Error: if they do not fit the index's memory limit; what was derived before stays.
     """
     found = index.query(f"SELECT DISTINCT {_KEY} FROM ({_CLEAN})").to_pylist()
-    columns = _KEY.replace(",", " VARCHAR,")
+    columns = ", ".join(f"{name} VARCHAR" for name in (*_KEYS, "ranking"))
     keys = [
         ("INSERT INTO ranking_keys VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [*row.values(), RankingKey(**row).digest])
         for row in found
@@ -291,7 +290,7 @@ def derive(index: LedgerIndex) -> None:
         _LATEST,
         _JOINED,
         _SETTLED,
-        f"CREATE OR REPLACE TABLE ranking_keys ({columns} VARCHAR, ranking VARCHAR)",
+        f"CREATE OR REPLACE TABLE ranking_keys ({columns})",
         *keys,
         _KEPT,
         _RUNS,
@@ -301,14 +300,14 @@ def derive(index: LedgerIndex) -> None:
 
 
 def totals(index: LedgerIndex) -> dict[str, Any]:
-    """How much the ledger holds: runs, failed, cells, detectors, seeds, hours, first and last start."""
+    """How much the ledger holds: runs, failed, cells, rankings, seeds, hours, last start."""
     return dict(
         index.query(
             """SELECT count(*) FILTER (ok) AS finished, count(*) FILTER (NOT ok) AS failed,
             count(DISTINCT (dataset, category, baseline, shots)) AS cells, count(DISTINCT ranking) AS rankings,
             count(DISTINCT (dataset, category)) AS categories, count(DISTINCT seed) FILTER (ok) AS seeds,
-            sum(seconds) / 3600 AS hours, min(nullif(started_utc, '')) AS first, max(nullif(started_utc, '')) AS last,
-            count(*) FILTER (select_on = 'test') AS on_test FROM runs"""
+            sum(seconds) / 3600 AS hours, max(nullif(started_utc, '')) AS last
+            FROM runs"""
         ).to_pylist()[0]
     )
 
@@ -320,11 +319,10 @@ def rankings(index: LedgerIndex) -> list[RankingLine]:
     ).to_pylist()
     lines = []
     for row in found:
-        key = {name.strip(): row[name.strip()] for name in _KEY.split(",")}
         lines.append(
             RankingLine(
                 digest=row["ranking"],
-                key=RankingKey(**key),
+                key=RankingKey(**{name: row[name] for name in _KEYS}),
                 datasets=tuple(row["datasets"]),
                 **{name: row[name] for name in ("finished", "failed", "cells", "generated_cells", "seeds", "last")},
             )
@@ -345,27 +343,26 @@ def configuration_page(
     index: LedgerIndex, chosen: Filter, *, sort: str, descending: bool, number: int, size: int
 ) -> Page:
     """One page of the leaderboard's lines, as rows of `configurations`; rows without the sorted value come last."""
-    where, values = chosen.where()
-    total = index.query(f"SELECT count(*) AS n FROM configurations WHERE {where}", values).to_pylist()[0]["n"]
-    number = min(max(1, number), max(1, -(-total // size)))
     order = f"{SORTS[sort]} {'DESC' if descending else 'ASC'} NULLS LAST"
-    rows = index.query(
-        f"""SELECT * FROM configurations WHERE {where}
-        ORDER BY {order}, {_CELL}, arm, "count", config_hash LIMIT {int(size)} OFFSET {(number - 1) * size}""",
-        values,
-    ).to_pylist()
-    return Page(rows=tuple(rows), total=total, number=number, size=size)
+    order += f', {_CELL}, arm, "count", config_hash'
+    return _page(index, "configurations", chosen.where(), order, number=number, size=size)
 
 
 def run_page(index: LedgerIndex, chosen: Filter, *, failed_only: bool, number: int, size: int) -> Page:
     """One page of runs, the latest first, as rows of `runs`."""
-    where, values = chosen.where("NOT ok" if failed_only else "TRUE")
-    total = index.query(f"SELECT count(*) AS n FROM runs WHERE {where}", values).to_pylist()[0]["n"]
+    where = chosen.where("NOT ok" if failed_only else "TRUE")
+    return _page(index, "runs", where, "started_utc DESC, run_id", number=number, size=size)
+
+
+def _page(
+    index: LedgerIndex, table: str, condition: tuple[str, list[Any]], order: str, *, number: int, size: int
+) -> Page:
+    """The rows of one page, and the page that it is: the last one where there are fewer than was asked for."""
+    where, values = condition
+    total = index.query(f"SELECT count(*) AS n FROM {table} WHERE {where}", values).to_pylist()[0]["n"]
     number = min(max(1, number), max(1, -(-total // size)))
     rows = index.query(
-        f"""SELECT * FROM runs WHERE {where} ORDER BY started_utc DESC, run_id
-        LIMIT {int(size)} OFFSET {(number - 1) * size}""",
-        values,
+        f"SELECT * FROM {table} WHERE {where} ORDER BY {order} LIMIT {int(size)} OFFSET {(number - 1) * size}", values
     ).to_pylist()
     return Page(rows=tuple(rows), total=total, number=number, size=size)
 

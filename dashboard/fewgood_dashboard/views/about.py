@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 
 import streamlit as st
@@ -10,6 +9,7 @@ import streamlit as st
 import fewgood
 from fewgood.leaderboard.formats import plain_text
 from fewgood.leaderboard.report import ARM_WORDS
+from fewgood.leaderboard.runs import Run
 from fewgood_dashboard import parts, queries
 from fewgood_dashboard.source import Source
 
@@ -54,11 +54,7 @@ def _versions(source: Source) -> list[dict[str, str]]:
         entries = queries.latest_entries(source.index, _SAMPLED)
         found: dict[str, set[str]] = defaultdict(set)
         for row in source.index.rows(entries, columns=["entry", "versions_json"]):
-            try:
-                versions = json.loads(row["versions_json"] or "{}")
-            except ValueError:
-                continue
-            for name, version in versions.items() if isinstance(versions, dict) else ():
+            for name, version in Run.from_row(row).versions.items():
                 found[str(name)].add(str(version))
         return [{"package": name, "versions": ", ".join(sorted(values))} for name, values in sorted(found.items())]
 

@@ -57,11 +57,8 @@ def _family(source: Source, line: RankingLine) -> list[Run]:
     They are those of the configurations that are compared, and the pairs that differ in the generator's variance alone.
     """
     fixed = ("baseline", "backbone", "backbone_digest", "image_size", "select_on", "options")
-    known = source.kept(("rankings",), lambda: queries.rankings(source.index))
     found: dict[str, Run] = {}
-    for member in known:
-        if any(getattr(member.key, name) != getattr(line.key, name) for name in fixed):
-            continue
+    for member in measures.alike(source, line, fixed):
         within = Filter(ranking=member.digest)
         found |= {run.run_id: run for run in measures.picked_runs(source, within)}
         pairs = [

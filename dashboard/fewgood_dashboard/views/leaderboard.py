@@ -161,9 +161,11 @@ def board_of(source: Source, line: RankingLine) -> Board | None:
     wanted = BoardKey(**{name: getattr(line.key, name) for name in fixed})
 
     def compute() -> Board | None:
-        known = source.kept(("rankings",), lambda: queries.rankings(source.index))
-        members = [item for item in known if all(getattr(item.key, name) == getattr(wanted, name) for name in fixed)]
-        runs = [run for member in members for run in measures.picked_runs(source, Filter(ranking=member.digest))]
+        runs = [
+            run
+            for member in measures.alike(source, line, fixed)
+            for run in measures.picked_runs(source, Filter(ranking=member.digest))
+        ]
         return next((board for board in boards(runs) if board.key == wanted), None)
 
     return source.kept(("board", wanted), compute)

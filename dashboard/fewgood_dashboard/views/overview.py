@@ -68,7 +68,6 @@ def _everything(source: Source) -> None:
         "configuration. Numbers of different rankings must not be compared; detectors are, where all else is equal, on "
         "the Leaderboard."
     )
-    known = source.kept(("rankings",), lambda: queries.rankings(source.index))
     parts.table(
         [
             {
@@ -82,7 +81,7 @@ def _everything(source: Source) -> None:
                 "failed": line.failed,
                 "last start": line.last,
             }
-            for line in known
+            for line in measures.rankings(source)
         ],
         key="rankings-table",
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import streamlit as st
 
 from fewgood.leaderboard.formats import plain_text
+from fewgood.leaderboard.runs import Run
 from fewgood_dashboard import address, measures, parts, queries
 from fewgood_dashboard.queries import Filter
 from fewgood_dashboard.source import Source
@@ -45,8 +45,7 @@ def render(source: Source) -> None:
     page = queries.run_page(source.index, chosen, failed_only=failed, number=number, size=PAGE_SIZE)
     st.caption(f"{page.total:,} runs; page {page.number} of {page.pages:,}.")
     whole = {
-        row["entry"]: row
-        for row in source.index.rows([row["entry"] for row in page.rows], columns=["entry", "error", "command"])
+        row["entry"]: row for row in source.index.rows([row["entry"] for row in page.rows], columns=["entry", "error"])
     }
     parts.table(
         [
@@ -77,33 +76,32 @@ def _one(source: Source, rows: list[dict[str, Any]]) -> None:
     st.subheader("One run")
     by_entry = {row["entry"]: row for row in rows}
     asked = st.query_params.get("run", "")
-    if asked and asked not in by_entry and queries.run_of(source.index, asked) is not None:
-        found = queries.run_of(source.index, asked)
-        by_entry[asked] = found  # type: ignore[assignment]
+    if asked and asked not in by_entry and (found := queries.run_of(source.index, asked)):
+        by_entry[asked] = found
     entry = address.choose("Run", list(by_entry), "run", show=lambda name: _label(by_entry[name]))
     details = source.index.rows([entry], columns=list(_DETAILS))
     if not details:
         st.info("This run's file is no longer there.")
         return
-    row = details[0]
-    if row["error"]:
+    run = Run.from_row(details[0])
+    if run.error:
         st.error("The run failed with this message:")
-        st.code(plain_text(row["error"]), language=None, wrap_lines=True)
+        st.code(plain_text(run.error), language=None, wrap_lines=True)
     st.caption("The command that repeats it; what was finished is taken from the store.")
-    st.code(plain_text(row["command"] or "not recorded"), language="sh", wrap_lines=True)
+    st.code(plain_text(run.command or "not recorded"), language="sh", wrap_lines=True)
     left, right = st.columns(2)
     with left:
         st.caption("Stages, in seconds")
-        parts.table(_stages(row["stages_json"]), key="stages")
+        parts.table(_stages(run), key="stages")
     with right:
         st.caption("Support files and machine")
-        st.text("\n".join(plain_text(str(name)) for name in row["support_files"] or ["not recorded"]))
-        if row["support_note"]:
-            st.text(plain_text(row["support_note"]))
-        st.text(plain_text(row["hardware"] or "hardware not recorded"))
+        st.text("\n".join(plain_text(name) for name in run.support_files or ["not recorded"]))
+        if run.support_note:
+            st.text(plain_text(run.support_note))
+        st.text(plain_text(run.hardware or "hardware not recorded"))
     with st.expander("Spec and versions"):
-        st.json(_object(row["spec_json"]), expanded=1)
-        st.json(_object(row["versions_json"]), expanded=1)
+        st.json(dict(run.spec), expanded=1)
+        st.json(dict(run.versions), expanded=1)
 
 
 def _label(row: dict[str, Any]) -> str:
@@ -113,22 +111,13 @@ def _label(row: dict[str, Any]) -> str:
     )
 
 
-def _stages(text: str | None) -> list[dict[str, Any]]:
+def _stages(run: Run) -> list[dict[str, Any]]:
     return [
         {
-            "stage": str(name),
+            "stage": name,
             "seconds": entry.get("seconds"),
             "from the store": bool(entry.get("cached")),
             "seconds it had cost": entry.get("reused_seconds"),
         }
-        for name, entry in _object(text).items()
-        if isinstance(entry, dict)
+        for name, entry in run.stages.items()
     ]
-
-
-def _object(text: str | None) -> dict[str, Any]:
-    try:
-        found = json.loads(text or "{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
