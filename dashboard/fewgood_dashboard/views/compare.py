@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping
+
 import streamlit as st
 
 from fewgood.leaderboard.charts import Chart, Dot, dot_chart
+from fewgood.leaderboard.compare import delong_by_seed
+from fewgood.leaderboard.finding import METRIC, contrast_chart
 from fewgood.leaderboard.formats import format_interval, plain_text
-from fewgood.leaderboard.report_charts import gain_dot
 from fewgood.leaderboard.runs import METRICS, Configuration, configurations, read_runs
-from fewgood.leaderboard.significance import delong
-from fewgood.leaderboard.statistics import Estimate, difference, estimate, pool
+from fewgood.leaderboard.statistics import Estimate, difference, estimate
 from fewgood_dashboard import address, measures, parts, queries
 from fewgood_dashboard.queries import RankingLine
 from fewgood_dashboard.source import Source
@@ -43,26 +44,32 @@ def _arms(source: Source, line: RankingLine) -> None:
         st.info("Choose two different arms.")
         return
     gaps = [
-        (cell.key.label, difference(cell.arms[one].runs, cell.arms[other].runs, "image_auroc"))
+        (cell.key.label, _gap(cell.differences, one, other))
         for cell in found.cells
         if one in cell.arms and other in cell.arms
     ]
-    pooled = pool(gaps, bounds=(-1.0, 1.0))
+    pooled = _gap(found.differences, one, other)
     _say(f"{one} - {other}", pooled, f"mean over {len(pooled.values)} cells")
-    dots = [gain_dot(label, gap) for label, gap in gaps if gap.mean is not None]
-    if len(dots) > 1:
-        dots.append(gain_dot(f"all {len(dots)} cells", pooled, total=True))
-    if dots:
-        chart = dot_chart(
-            dots,
+    rows = [(label, gap, False) for label, gap in gaps if gap.mean is not None]
+    if len(rows) > 1:
+        rows.append((f"all {len(rows)} cells", pooled, True))
+    if rows:
+        chart = contrast_chart(
+            rows,
             title=f"{one} against {other}",
             caption=f"Image AUROC of {one} minus {other}; the same seeds, support files and test images.",
             axis=f"change in image AUROC ({one} - {other})",
-            signed=True,
             quantity="cell",
         )
         parts.charts([chart], columns=1)
     st.caption(parts.stands(line))
+
+
+def _gap(differences: Mapping[tuple[str, str], Mapping[str, Estimate]], one: str, other: str) -> Estimate:
+    """The paired difference in image AUROC, which is held for one order of the two arms."""
+    if (one, other) in differences:
+        return differences[one, other][METRIC]
+    return differences[other, one][METRIC].negated()
 
 
 def _configurations(source: Source, line: RankingLine) -> None:
@@ -110,14 +117,13 @@ def _pair(one: Configuration, other: Configuration) -> None:
             }
         )
     parts.table(rows, key="metrics")
-    dots = [gain_dot(metric, gap) for metric, gap in gaps.items() if gap.mean is not None]
-    if dots:
-        chart = dot_chart(
-            dots,
+    shown = [(metric, gap, False) for metric, gap in gaps.items() if gap.mean is not None]
+    if shown:
+        chart = contrast_chart(
+            shown,
             title="Paired differences",
             caption="First minus second configuration; the same seeds, support files and test images.",
             axis="difference",
-            signed=True,
             quantity="metric",
         )
         parts.charts([chart, _seeds(one, other)])
@@ -146,26 +152,15 @@ def _seeds(one: Configuration, other: Configuration) -> Chart | None:
 
 
 def _single(one: Configuration, other: Configuration) -> None:
-    shared = [
-        (a, b)
-        for a in one.runs
-        for b in other.runs
-        if a.seed == b.seed and a.test_names == b.test_names and a.scores and b.scores
+    rows = [
+        {
+            "seed": seed,
+            "difference": round(found.difference, 4),
+            "95 %": f"{found.low:+.3f} to {found.high:+.3f}",
+            "p": round(found.p, 4),
+        }
+        for seed, found in delong_by_seed(one.runs, other.runs)
     ]
-    rows = []
-    for first, second in shared:
-        defect = np.array(first.defects, dtype=bool)
-        if min(int(defect.sum()), int((~defect).sum())) < 2:
-            continue
-        found = delong(defect, np.array(first.scores), np.array(second.scores))
-        rows.append(
-            {
-                "seed": first.seed,
-                "difference": round(found.difference, 4),
-                "95 %": f"{found.low:+.3f} to {found.high:+.3f}",
-                "p": round(found.p, 4),
-            }
-        )
     if rows:
         with st.expander("DeLong's test, one pair of ROC curves at a time"):
             st.caption(

@@ -20,7 +20,7 @@ from fewgood.leaderboard.runs import (
     group_rankings,
     read_runs,
 )
-from fewgood.leaderboard.significance import delong, friedman, holm, wilcoxon
+from fewgood.leaderboard.significance import DeLong, delong, friedman, holm, wilcoxon
 from fewgood.leaderboard.statistics import (
     Estimate,
     WinTieLoss,
@@ -167,6 +167,22 @@ def _pick(runs: Sequence[Run]) -> tuple[dict[str, Configuration], tuple[str, ...
     return {arm: chosen[arm] for arm in sorted(chosen, key=arm_order)}, tuple(note for note in notes if note)
 
 
+def delong_by_seed(one: Sequence[Run], other: Sequence[Run]) -> list[tuple[int, DeLong]]:
+    """DeLong's test for each pair of runs with one seed: about the test images alone, which is all that one seed can say.
+
+    Pairs without scores, with other test images, or with fewer than two images of a class are left out.
+    """
+    found = []
+    for first in one:
+        for second in other:
+            if first.seed != second.seed or first.test_names != second.test_names:
+                continue
+            defect = np.array(first.defects, dtype=bool)
+            if first.scores and second.scores and min(defect.sum(), (~defect).sum()) >= 2:
+                found.append((first.seed, delong(defect, np.array(first.scores), np.array(second.scores))))
+    return found
+
+
 def _compare_cell(key: CellKey, runs: Sequence[Run], remarks: tuple[str, ...] | None) -> CellComparison:
     arms, own = _pick(runs)
     # Of the chosen runs alone, so that it makes no difference who chose them.
@@ -298,8 +314,10 @@ def _cell_json(cell: CellComparison) -> dict[str, Any]:
     differences = _differences_json(cell.differences, {})
     for entry in differences:
         one, other = (cell.arms[entry[name]].runs for name in ("arm", "against"))
-        if len(entry[METRICS[0]]["values"]) == 1 and (result := _delong(one, other)):
-            entry["delong"] = result
+        tested = delong_by_seed(one, other) if len(entry[METRICS[0]]["values"]) == 1 else []
+        if len(tested) == 1:
+            result = tested[0][1]
+            entry["delong"] = {"p": result.p, "z": result.z, "covers": "test images only, for this one support set"}
     return {
         "cell": {
             "label": cell.key.label,
@@ -321,24 +339,6 @@ def _about(item: Configuration) -> dict[str, Any]:
         "seeds": [run.seed for run in item.runs],
         "failed_seeds": [run.seed for run in item.failed],
     }
-
-
-def _delong(one: Sequence[Run], other: Sequence[Run]) -> dict[str, Any] | None:
-    """DeLong's test for a single pair of runs: about the test images alone, which is all that one seed can say."""
-    pairs = [
-        (a, b)
-        for a in one
-        for b in other
-        if a.seed == b.seed and a.test_names == b.test_names and a.scores and b.scores
-    ]
-    if len(pairs) != 1:
-        return None
-    first, second = pairs[0]
-    defect = np.array(first.defects, dtype=bool)
-    if min(defect.sum(), (~defect).sum()) < 2:
-        return None
-    result = delong(defect, np.array(first.scores), np.array(second.scores))
-    return {"p": result.p, "z": result.z, "covers": "test images only, for this one support set"}
 
 
 def _estimates_json(values: Mapping[str, Estimate]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from fewgood.leaderboard.report_charts import gain_chart
 from fewgood.leaderboard.runs import CellKey, Configuration, Run, configurations
 from fewgood.leaderboard.statistics import Estimate, choose, difference, pool
 
-__all__ = ["integrator", "variance"]
+__all__ = ["integrator", "variance", "variance_pairs"]
 
 _TITLES = {"variance": "Variance on against off", "integrator": "Integrator against random choice"}
 _COMMANDS = {

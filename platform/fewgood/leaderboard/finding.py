@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from fewgood.leaderboard.charts import Chart, dot_chart
 from fewgood.leaderboard.compare import CellComparison
+from fewgood.leaderboard.headline import CONTROLS
 from fewgood.leaderboard.report_charts import gain_dot
 from fewgood.leaderboard.statistics import Estimate, estimate, pool
 
@@ -23,7 +24,7 @@ __all__ = [
 
 METRIC = "image_auroc"
 
-BASELINES = {"none": "the support images alone", "augment": "plain augmentation"}
+BASELINES = {control: CONTROLS[control] for control in ("none", "augment")}
 """Control -> what a gain is measured against, in words, in the order in which findings show them."""
 
 
