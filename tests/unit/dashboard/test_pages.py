@@ -1,5 +1,6 @@
 """Every page on small, odd and broken ledgers: it stays up, says what is wrong, and shows text as text."""
 
+import re
 import shutil
 import sys
 from types import SimpleNamespace
@@ -253,3 +254,12 @@ def test_secrets_that_are_no_toml_are_refused(tmp_path):
     path.write_text("[auth")
     with pytest.raises(SpecError, match="secrets"):
         read_secrets(path)
+
+
+def test_two_arms_compared_either_way_round(show, fill, make_cell):
+    fill([row for name in ("bolt", "nut") for row in make_cell(name)])
+    one = words(show("compare", scope="ranking", a="generate", b="none"))
+    other = words(show("compare", scope="ranking", a="none", b="generate"))
+    value = re.search(r"generate - none: \+([0-9.]+) \[\+([0-9.]+), \+([0-9.]+)\]", one)
+    assert value, one
+    assert f"none - generate: -{value[1]} [-{value[3]}, -{value[2]}]" in other
