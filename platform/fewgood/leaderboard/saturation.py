@@ -32,8 +32,7 @@ class Saturation:
         curves: Arm -> (number of added images, gain in image AUROC against `none`), by number.
         peak: The number with the highest mean gain of `generate`; None where no interval can be given.
         beyond: The smallest number that no larger one is shown to pass; None where no interval can be given.
-        noise_from: The smallest number above the peak from which on every number's interval against the peak lies below
-            zero, or None.
+        noise_from: The smallest number above the peak whose interval against the peak lies below zero, or None.
         sentence: What the data supports.
         limits: What it does not, and why.
         chart: The curves.
@@ -169,8 +168,7 @@ def _saturation(cells: Sequence[_Cell], label: str) -> Saturation | None:
         gains = {count: gap.mean or 0.0 for count, gap in curves[_ARM]}
         peak = max(counts, key=lambda count: (gains[count], -count))
         beyond = next(m for m in counts if all(steps[n, m].verdict != "higher" for n in counts if n > m))
-        above = [count for count in counts if count > peak]
-        noise_from = next((n for n in above if all(steps[m, peak].verdict == "lower" for m in above if m >= n)), None)
+        noise_from = next((n for n in counts if n > peak and steps[n, peak].verdict == "lower"), None)
     return Saturation(
         label=label,
         curves=curves,
@@ -213,18 +211,13 @@ def _sentence(
         )
     else:
         parts.append(f"Beyond {beyond} images, more are not shown to help.")
-    worse = [count for count in sorted(gains) if count > peak and steps[count, peak].verdict == "lower"]
     if noise_from is not None:
-        every = "" if noise_from == last else ", and so is every larger number"
-        parts.append(
-            f"From {noise_from} on, more act as noise: {noise_from} images are worse than {peak}, by "
-            f"{spoken(steps[noise_from, peak])}{every}."
-        )
-    elif worse:
-        parts.append(
-            f"{worse[0]} images are worse than {peak}, by {spoken(steps[worse[0], peak])}, but not every larger number is: "
-            "no point is named from which more act as noise."
-        )
+        worse = f"{noise_from} images are worse than {peak}, by {spoken(steps[noise_from, peak])}"
+        if all(steps[count, peak].verdict == "lower" for count in gains if count > noise_from):
+            every = "" if noise_from == last else ", and so is every larger number"
+            parts.append(f"From {noise_from} on, more act as noise: {worse}{every}.")
+        else:
+            parts.append(f"{worse}, but not every larger number is: no point is named from which more act as noise.")
     elif peak < last:
         parts.append(f"No larger number is shown to be worse than {peak} either.")
     return " ".join(parts)
