@@ -15,7 +15,7 @@ import duckdb
 from fewgood.errors import FewgoodError
 from fewgood.leaderboard.runs import Run
 from fewgood.store import Home, LedgerIndex, Location
-from fewgood_dashboard import queries
+from fewgood_dashboard.derived import derive
 
 __all__ = ["Settings", "Source", "connect"]
 
@@ -75,7 +75,7 @@ class Source:
             if self._index is None:
                 where: str | Path = self.settings.ledger or self.settings.home.ledger
                 index = LedgerIndex(Location.of(where), memory_limit=_MEMORY)
-                queries.derive(index)
+                derive(index)
                 self._index = index
             return self._index
 
@@ -100,7 +100,7 @@ class Source:
                 # Not only when this refresh found something: reading rows refreshes by itself when a file moved.
                 while index.version != self._derived:
                     version = index.version
-                    queries.derive(index)
+                    derive(index)
                     self._derived = version
                 self.error = None
             except FewgoodError as error:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
+from fewgood.leaderboard.values import integer, json_object, number, optional_text, test_images, text
 from fewgood.specs import ARMS
 
 __all__ = [
@@ -155,60 +156,62 @@ class Run:
         Returns:
             The run, its test images sorted by name.
         """
-        spec = _json(row.get("spec_json"))
-        metrics = {name: value for name in METRICS if (value := _number(row.get(name))) is not None}
-        for group, values in _json(row.get("group_metrics_json")).items():
+        spec = json_object(row.get("spec_json"))
+        metrics = {name: value for name in METRICS if (value := number(row.get(name))) is not None}
+        for group, values in json_object(row.get("group_metrics_json")).items():
             for name, raw in values.items() if isinstance(values, Mapping) else ():
-                if (value := _number(raw)) is not None:
+                if (value := number(raw)) is not None:
                     metrics[f"{group}.{name}"] = value
-        names, defects, scores = _test_images(row)
-        added = _integer(row.get("added"))
-        arm = _text(row.get("arm")) or "none"
+        names, defects, scores = test_images(row)
+        added = integer(row.get("added"))
+        arm = text(row.get("arm")) or "none"
         asked = _asked(row, spec)
         run = cls(
-            run_id=_text(row.get("run_id")),
-            status=_text(row.get("status")) or "failed",
-            error=_optional(row.get("error")),
-            study=_optional(row.get("study")),
-            spec_hash=_text(row.get("spec_hash")),
-            config_hash=_text(row.get("config_hash")) or f"{arm}-{added}",
-            dataset=_text(row.get("dataset")),
-            category=_text(row.get("category")),
-            kind=_text(row.get("kind")) or "unknown",
-            baseline=_text(row.get("baseline")),
-            backbone=_text(row.get("backbone")),
-            backbone_digest=_text(row.get("backbone_digest")),
-            image_size=_text(_integer(row.get("image_size"))),
-            shots=_text(row.get("shots")),
+            run_id=text(row.get("run_id")),
+            status=text(row.get("status")) or "failed",
+            error=optional_text(row.get("error")),
+            study=optional_text(row.get("study")),
+            spec_hash=text(row.get("spec_hash")),
+            config_hash=text(row.get("config_hash")) or f"{arm}-{added}",
+            dataset=text(row.get("dataset")),
+            category=text(row.get("category")),
+            kind=text(row.get("kind")) or "unknown",
+            baseline=text(row.get("baseline")),
+            backbone=text(row.get("backbone")),
+            backbone_digest=text(row.get("backbone_digest")),
+            image_size=text(integer(row.get("image_size"))),
+            shots=text(row.get("shots")),
             arm=arm,
-            seed=_integer(row.get("seed")) or 0,
-            select_on=_text(row.get("select_on")) or "fixed",
+            seed=integer(row.get("seed")) or 0,
+            select_on=text(row.get("select_on")) or "fixed",
             options=_options(row, spec),
             count=None if arm in ("none", "full") else (asked if asked is not None else added),
             spec=spec,
-            data_fingerprint=_text(row.get("data_fingerprint")),
+            data_fingerprint=text(row.get("data_fingerprint")),
             support_files=tuple(str(name) for name in row.get("support_files") or ()),
-            support_digest=_text(row.get("support_digest")),
-            support_note=_optional(row.get("support_note")),
-            prompt=_optional(row.get("prompt")),
+            support_digest=text(row.get("support_digest")),
+            support_note=optional_text(row.get("support_note")),
+            prompt=optional_text(row.get("prompt")),
             metrics=metrics,
             test_names=names,
             defects=defects,
             scores=scores,
             added=added,
-            proxy_score=_number(row.get("proxy_score")),
-            seconds=_number(row.get("seconds")),
-            cpu_seconds=_number(row.get("cpu_seconds")),
-            gpu_seconds=_number(row.get("gpu_seconds")),
-            reused_seconds=_number(row.get("reused_seconds")),
-            latency_ms=_number(row.get("latency_ms")),
-            entry=_text(row.get("entry")),
-            stages={name: item for name, item in _json(row.get("stages_json")).items() if isinstance(item, Mapping)},
-            precision=_text(row.get("precision")),
-            hardware=_text(row.get("hardware")),
-            versions=_json(row.get("versions_json")),
-            started_utc=_text(row.get("started_utc")),
-            command=_text(row.get("command")),
+            proxy_score=number(row.get("proxy_score")),
+            seconds=number(row.get("seconds")),
+            cpu_seconds=number(row.get("cpu_seconds")),
+            gpu_seconds=number(row.get("gpu_seconds")),
+            reused_seconds=number(row.get("reused_seconds")),
+            latency_ms=number(row.get("latency_ms")),
+            entry=text(row.get("entry")),
+            stages={
+                name: item for name, item in json_object(row.get("stages_json")).items() if isinstance(item, Mapping)
+            },
+            precision=text(row.get("precision")),
+            hardware=text(row.get("hardware")),
+            versions=json_object(row.get("versions_json")),
+            started_utc=text(row.get("started_utc")),
+            command=text(row.get("command")),
         )
         if run.run_id:
             return run
@@ -368,57 +371,8 @@ def _options(row: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
 
 def _asked(row: Mapping[str, Any], spec: Mapping[str, Any]) -> int | None:
     """The augmentation size asked for, from its own column or from the spec."""
-    own = _integer(row.get("count"))
+    own = integer(row.get("count"))
     if own is not None:
         return own
     selection = spec.get("selection")
-    return _integer(selection.get("count")) if isinstance(selection, Mapping) else None
-
-
-def _test_images(row: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[bool, ...], tuple[float, ...]]:
-    names = [str(name) for name in row.get("test_names") or ()]
-    labels = [str(label) for label in row.get("test_labels") or ()]
-    raw = list(row.get("test_scores") or ())
-    if not names or not len(names) == len(labels) == len(raw):
-        return (), (), ()
-    order = sorted(range(len(names)), key=lambda index: names[index])
-    scores = [_number(raw[index]) for index in order]
-    known = [score for score in scores if score is not None]
-    return (
-        tuple(names[index] for index in order),
-        tuple(labels[index] != "good" for index in order),
-        tuple(known) if len(known) == len(scores) else (),
-    )
-
-
-def _number(value: Any) -> float | None:
-    if value is None or isinstance(value, str):
-        return None
-    number = float(value)
-    return number if math.isfinite(number) else None
-
-
-def _integer(value: Any) -> int | None:
-    number = _number(value)
-    return None if number is None else int(number)
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
-
-
-def _optional(value: Any) -> str | None:
-    return None if value is None else str(value)
-
-
-def _json(value: Any) -> dict[str, Any]:
-    if isinstance(value, Mapping):
-        return dict(value)
-    if not isinstance(value, str) or not value:
-        return {}
-    try:
-        loaded = json.loads(value)
-    except json.JSONDecodeError:
-        # A damaged cell costs the row its spec or its versions, not the whole leaderboard.
-        return {}
-    return loaded if isinstance(loaded, dict) else {}
+    return integer(selection.get("count")) if isinstance(selection, Mapping) else None
