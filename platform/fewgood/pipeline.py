@@ -25,11 +25,11 @@ from fewgood.progress import Progress, silent
 from fewgood.specs import TrialSpec, canonical_json, digest
 from fewgood.stages import detector, embedding_model, features, feedback, generator, pool, prompts, rounds, scores
 from fewgood.stages import training_set as training_set_stage
-from fewgood.stages.context import Context
+from fewgood.stages.context import Context, GeneratorTraining
 from fewgood.stages.detector import detector_node, proxy_node, read_proxy, read_result
 from fewgood.stages.rounds import final_training_set
 from fewgood.stages.training_set import read_origins
-from fewgood.store import Artifact, ArtifactStore, Home, Ledger
+from fewgood.store import Artifact, ArtifactStore, Home, Leases, Ledger
 from fewgood.store.home import no_space
 
 __all__ = ["STAGE_VERSIONS", "TrialResult", "make_training_set", "open_context", "run", "run_id"]
@@ -100,7 +100,13 @@ def run_id(spec: TrialSpec, fingerprint: str) -> str:
 
 
 def open_context(
-    spec: TrialSpec, home: Home, *, category: Category | None = None, progress: Progress = silent
+    spec: TrialSpec,
+    home: Home,
+    *,
+    category: Category | None = None,
+    progress: Progress = silent,
+    leases: Leases | None = None,
+    training: GeneratorTraining | None = None,
 ) -> Context:
     """The run's data and store, with the support set chosen and nothing computed yet.
 
@@ -111,7 +117,14 @@ def open_context(
         root = None if spec.data.root is None else Path(spec.data.root)
         category = load_category(spec.data.dataset, spec.data.category, root=root, home=home.root)
     support = select_support(category, spec.data.shots, spec.seed)
-    return Context(spec, category=category, support=support, store=ArtifactStore(home), progress=progress)
+    return Context(
+        spec,
+        category=category,
+        support=support,
+        store=ArtifactStore(home, leases=leases),
+        progress=progress,
+        training=training,
+    )
 
 
 def make_training_set(context: Context) -> Artifact:
@@ -128,6 +141,8 @@ def run(
     study: str | None = None,
     select_on: str = "fixed",
     proxy: bool = False,
+    leases: Leases | None = None,
+    training: GeneratorTraining | None = None,
 ) -> TrialResult:
     """Run one spec: every stage that is not there yet, and its row in the ledger if it has none.
 
@@ -139,13 +154,15 @@ def run(
         study: The study that asks, for the row.
         select_on: How the configuration was chosen: `fixed` by hand, `proxy` or `test` by a search.
         proxy: Also measure the proxy score, which reads support images alone.
+        leases: Who may make an artifact, where several hosts might; None on one machine, where a file lock is enough.
+        training: How generators are trained; None trains in this process.
 
     Raises:
         FewgoodError: what a user can put right. A run that fails once its data are known leaves a row with its error.
     """
     started_utc = datetime.now(UTC).isoformat(timespec="seconds")
     wall, cpu = time.perf_counter(), time.process_time()
-    context = open_context(spec, home, category=category, progress=progress)
+    context = open_context(spec, home, category=category, progress=progress, leases=leases, training=training)
     name = run_id(spec, context.category.fingerprint)
     ledger = Ledger(home)
     row = _row_start(context, name, study=study, select_on=select_on, started_utc=started_utc)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -20,8 +20,27 @@ if TYPE_CHECKING:
     import torch
 
     from fewgood.embedding import Embedder
+    from fewgood.generator import TrainingReport
+    from fewgood.specs import GeneratorSpec
 
-__all__ = ["Context", "LazyImages", "Node"]
+__all__ = ["Context", "GeneratorTraining", "LazyImages", "Node"]
+
+
+class GeneratorTraining(Protocol):
+    """Trains a generator somewhere: `fewgood.generator.train_generator` in this process, or workers of a cluster."""
+
+    def __call__(
+        self,
+        images: Sequence[np.ndarray],
+        spec: GeneratorSpec,
+        *,
+        seed: int,
+        out: Path,
+        device: torch.device,
+        precision: str,
+        progress: Progress | None = None,
+    ) -> TrainingReport:
+        """As `train_generator`: `out` holds the generator's files afterwards."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +84,15 @@ class Context:
         support: SupportSet,
         store: ArtifactStore,
         progress: Progress = silent,
+        training: GeneratorTraining | None = None,
     ) -> None:
         self.spec = spec
         self.category = category
         self.support = support
         self.store = store
         self.progress = progress
+        self.training = training
+        """How generators are trained; None trains in this process."""
         self.stages: dict[str, dict[str, Any]] = {}
         self._nested = 0.0
         """Seconds that the stage in progress has spent waiting for stages inside it: they are counted there."""

@@ -33,7 +33,8 @@ def generator_node(context: Context, feedback: Node | None = None) -> Node:
         images = list(context.support_images)
         if "feedback" in made:
             images += [read_image(path) for path in feedback_files(made["feedback"])]
-        train_generator(
+        train = context.training or train_generator
+        train(
             images,
             spec.generator,
             seed=stream_seed(spec.seed, STAGE),

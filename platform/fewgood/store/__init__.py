@@ -4,6 +4,7 @@ from fewgood.store.artifacts import Artifact, ArtifactKey, ArtifactStore
 from fewgood.store.compaction import Compaction, write_part
 from fewgood.store.home import Home
 from fewgood.store.index import LedgerIndex
+from fewgood.store.leases import Leases
 from fewgood.store.ledger import Ledger
 from fewgood.store.location import Location
 from fewgood.store.schema import LEDGER_SCHEMA, SCHEMA_VERSION
@@ -16,6 +17,7 @@ __all__ = [
     "ArtifactStore",
     "Compaction",
     "Home",
+    "Leases",
     "Ledger",
     "LedgerIndex",
     "Location",

@@ -14,7 +14,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Any
 from fewgood.errors import StoreError
 from fewgood.specs import digest
 from fewgood.store.home import Home, no_space
+from fewgood.store.leases import Leases
 
 __all__ = ["Artifact", "ArtifactKey", "ArtifactStore"]
 
@@ -66,8 +67,9 @@ class Artifact:
 class ArtifactStore:
     """The artifacts of one home folder."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, *, leases: Leases | None = None) -> None:
         self._home = home
+        self._leases = leases
 
     @property
     def home(self) -> Home:
@@ -99,7 +101,7 @@ class ArtifactStore:
         """
         if found := self.find(key):
             return found, True
-        with self._lock(key):
+        with self._lock(key), self._lease(key):
             if found := self.find(key):
                 return found, True
             with self._home.scratch() as folder:
@@ -146,6 +148,9 @@ class ArtifactStore:
 
     def _folder(self, key: ArtifactKey) -> Path:
         return self._home.artifacts / key.stage / key.digest
+
+    def _lease(self, key: ArtifactKey) -> AbstractContextManager[None]:
+        return nullcontext() if self._leases is None else self._leases.hold(f"{key.stage}-{key.digest}")
 
     @contextmanager
     def _lock(self, key: ArtifactKey) -> Iterator[None]:
