@@ -1,75 +1,55 @@
-"""Reads a search space: a name that ships with the package, or the path of a YAML file; `extends:` takes another's parameters."""
+"""Finds and reads search spaces: by name, by file, or by dataset and baseline; `extends:` takes another's parameters."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
+from fewgood.baselines import BASELINES
+from fewgood.data import DATASETS
 from fewgood.errors import SpecError
-from fewgood.execution.space import Choice, FloatRange, IntRange, Parameter, Space
+from fewgood.execution.space import Parameter, Space
+from fewgood_spaces.checks import check_parameter, grid_problem
+from fewgood_spaces.document import read_document
 
-__all__ = ["list_spaces", "load_space"]
+__all__ = [
+    "AUTO",
+    "Origin",
+    "ResolvedSpace",
+    "list_spaces",
+    "load_space",
+    "read_space",
+    "resolve",
+    "shipped_name",
+    "space_for",
+]
 
+AUTO = "auto"
+"""The name that stands for the space of a dataset and a baseline."""
 _FOLDER = Path(__file__).parent
-_MAX_DEPTH = 8
+_VERSION = 1
 
 
-class _Choice(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+@dataclass(frozen=True)
+class Origin:
+    """Where a parameter stands."""
 
-    type: Literal["choice"]
-    values: list[bool | int | float | str] = Field(min_length=1)
-
-    def parameter(self) -> Parameter:
-        return Choice(tuple(self.values))
-
-
-class _Int(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    type: Literal["int"]
-    low: int
-    high: int
-    step: int = Field(default=1, ge=1)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> _Int:
-        if self.low > self.high:
-            raise ValueError(f"low {self.low} is above high {self.high}")
-        return self
-
-    def parameter(self) -> Parameter:
-        return IntRange(self.low, self.high, self.step)
+    path: Path
+    line: int
+    """From 1."""
 
 
-class _Float(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+@dataclass(frozen=True)
+class ResolvedSpace:
+    """A search space with what its files say beside the parameters."""
 
-    type: Literal["float"]
-    low: float
-    high: float
-    log: bool = False
-
-    @model_validator(mode="after")
-    def _ordered(self) -> _Float:
-        if self.low > self.high or (self.log and self.low <= 0):
-            raise ValueError(f"low {self.low} must be at most high {self.high}, and above 0 with log")
-        return self
-
-    def parameter(self) -> Parameter:
-        return FloatRange(self.low, self.high, self.log)
-
-
-class _SpaceFile(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    version: Literal[1]
-    extends: str | None = None
-    description: str = ""
-    parameters: dict[str, Annotated[_Choice | _Int | _Float, Field(discriminator="type")]] = {}
+    space: Space
+    path: Path
+    description: str
+    origins: Mapping[str, Origin]
+    """For each parameter the file that gives it."""
 
 
 def list_spaces() -> list[str]:
@@ -81,52 +61,107 @@ def load_space(name: str) -> Space:
     """A search space by its name or its file.
 
     Raises:
-        SpecError: naming the file and the key that cannot be meant, or the names that are known.
+        SpecError: naming the file, the line and the key that cannot be meant, or the names that are known.
     """
-    return Space(name=name, version=1, parameters=_parameters(name, Path.cwd(), depth=0))
+    return read_space(name).space
 
 
-def _parameters(name: str, folder: Path, *, depth: int) -> dict[str, Parameter]:
-    path = _find(name, folder)
-    if depth > _MAX_DEPTH:
-        raise SpecError(f"search space {path}: `extends` goes round in a circle")
-    try:
-        text = path.read_text(encoding="utf-8")
-        document = yaml.safe_load(text)
-    except OSError as error:
-        raise SpecError(f"search space {path} cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SpecError(f"search space {path} is not YAML: {' '.join(str(error).split())}") from error
-    try:
-        parsed = _SpaceFile.model_validate(document)
-    except ValidationError as error:
-        first = error.errors()[0]
-        loc = [str(part) for part in first["loc"]]
-        raise SpecError(
-            f"search space {path}:{_line(text, loc)}: {'.'.join(loc) or 'the document'}: {first['msg']}"
-        ) from None
-    inherited = _parameters(parsed.extends, path.parent, depth=depth + 1) if parsed.extends else {}
-    return inherited | {key: value.parameter() for key, value in parsed.parameters.items()}
+def space_for(dataset: str, baseline: str) -> Space:
+    """The shipped search space of a dataset and a baseline.
+
+    Raises:
+        SpecError: for a dataset or baseline that is not known.
+    """
+    return resolve(AUTO, dataset=dataset, baseline=baseline)
 
 
-def _find(name: str, folder: Path) -> Path:
-    if name in list_spaces():
+def resolve(name: str, *, dataset: str, baseline: str, folder: Path | None = None) -> Space:
+    """The search space that a study's cell is searched over.
+
+    Args:
+        name: A shipped name, a .yaml file, or "auto": the first that ships of DATASET-BASELINE, DATASET, BASELINE, default.
+        dataset: A name in `fewgood.data.DATASETS`.
+        baseline: A name in `fewgood.baselines.BASELINES`; `baseline.*` are its options.
+        folder: Where a relative file is looked for first, such as the study's; then in the current folder.
+
+    Raises:
+        SpecError: naming the file, the line and the key that cannot be meant, or the names that are known.
+    """
+    chosen = shipped_name(dataset, baseline)
+    return read_space(chosen if name == AUTO else name, baseline=baseline, folder=folder).space
+
+
+def shipped_name(dataset: str, baseline: str) -> str:
+    """The name that "auto" stands for."""
+    for what, value, known in (("dataset", dataset, DATASETS), ("baseline", baseline, BASELINES)):
+        if value not in known:
+            raise SpecError(f"{what} is {value!r}, allowed is one of {', '.join(known)}")
+    names = list_spaces()
+    return next(name for name in (f"{dataset}-{baseline}", dataset, baseline, "default") if name in names)
+
+
+def read_space(name: str, *, baseline: str | None = None, folder: Path | None = None) -> ResolvedSpace:
+    """A search space by its name or its file, with where each parameter comes from.
+
+    Args:
+        name: A shipped name or a .yaml file.
+        baseline: The baseline whose options `baseline.*` are; with None, any registered one may have them.
+        folder: As in `resolve`.
+
+    Raises:
+        SpecError: as `resolve`.
+    """
+    path = _find(name, [folder, Path.cwd()] if folder else [Path.cwd()])
+    parameters, origins, description = _merged(path, ())
+    if not parameters:
+        raise SpecError(f"search space {path}:1: parameters: has no parameters: give at least one, or extends: default")
+    for key, parameter in parameters.items():
+        try:
+            check_parameter(key, parameter, baseline=baseline)
+        except SpecError as error:
+            raise _at(origins[key], key, str(error)) from None
+    space = Space(name=name, version=_VERSION, parameters=parameters)
+    if problem := grid_problem(parameters, space.generator_keys()):
+        raise _at(origins[problem[0]], *problem)
+    return ResolvedSpace(space, path, description, origins)
+
+
+def _at(origin: Origin, key: str, message: str) -> SpecError:
+    return SpecError(f"search space {origin.path}:{origin.line}: {key}: {message}")
+
+
+def _merged(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Parameter], dict[str, Origin], str]:
+    """Parameters, their origins and the description of a file and of those that it extends."""
+    document, lines = read_document(path)
+    parameters: dict[str, Parameter] = {}
+    origins: dict[str, Origin] = {}
+    if document.extends is not None:
+        chain = (*above, path.resolve())
+        here = Origin(path, lines["extends"])
+        try:
+            parent = _find(document.extends, [path.parent])
+        except SpecError as error:
+            raise _at(here, "extends", str(error)) from None
+        if parent.resolve() in chain:
+            raise _at(here, "extends", f"goes round in a circle: {' -> '.join(map(str, (*chain, parent.resolve())))}")
+        if not parent.is_file():
+            raise _at(here, "extends", f"{parent} is not there: name a file beside this one, or a space that ships")
+        parameters, origins, _ = _merged(parent, chain)
+    for key, value in document.parameters.items():
+        parameters[key], origins[key] = value.parameter(), Origin(path, lines[key])
+    return parameters, origins, " ".join(document.description.split())
+
+
+def _find(name: str, folders: list[Path]) -> Path:
+    """The file of a shipped name, or the first of the places where a file of that name is."""
+    names = list_spaces()
+    if name in names:
         return _FOLDER / f"{name}.yaml"
-    path = (folder / Path(name).expanduser()).absolute()
-    if path.suffix not in (".yaml", ".yml"):
-        raise SpecError(f"search space {name!r} is unknown: known are {', '.join(list_spaces())}, or give a .yaml file")
-    return path
-
-
-def _line(text: str, loc: list[str]) -> int:
-    """The line of the innermost key of `loc` that stands in the file, from 1."""
-    node: Any = yaml.compose(text)
-    line = 1
-    for part in loc:
-        if not isinstance(node, yaml.MappingNode):
-            break
-        for key, value in node.value:
-            if key.value == part:
-                line, node = key.start_mark.line + 1, value
-                break
-    return line
+    if name == AUTO:
+        raise SpecError('search space "auto" is chosen by dataset and baseline: give both, or name a space')
+    paths = [(folder / Path(name).expanduser()).absolute() for folder in folders]
+    if paths[0].suffix not in (".yaml", ".yml"):
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f", did you mean {near[0]}?" if near else ""
+        raise SpecError(f"search space {name!r} is unknown{hint}: known are {', '.join(names)}, or give a .yaml file")
+    return next((path for path in paths if path.is_file()), paths[0])

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import optuna
 
 from fewgood.errors import SpecError
+from fewgood.specs import digest
 
 __all__ = ["Choice", "FloatRange", "IntRange", "Parameter", "Space"]
+
+_LATER_ROUNDS = ("prompts.", "embedding.", "sampling.", "selection.")
+"""Sections that decide which images are fed back, and so what the generators of a second round are trained on."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +29,14 @@ class Choice:
     def distribution(self) -> optuna.distributions.BaseDistribution:
         """Optuna's form."""
         return optuna.distributions.CategoricalDistribution(list(self.values))
+
+    def all_values(self) -> list[Any]:
+        """The values, in order."""
+        return list(self.values)
+
+    def to_json(self) -> dict[str, Any]:
+        """As a space's file says it."""
+        return {"type": "choice", "values": list(self.values)}
 
 
 @dataclass(frozen=True)
@@ -36,18 +51,39 @@ class IntRange:
         """Optuna's form."""
         return optuna.distributions.IntDistribution(self.low, self.high, step=self.step)
 
+    def all_values(self) -> list[int]:
+        """The values, from the smallest."""
+        return list(range(self.low, self.high + 1, self.step))
+
+    def to_json(self) -> dict[str, Any]:
+        """As a space's file says it."""
+        return {"type": "int", "low": self.low, "high": self.high, "step": self.step}
+
 
 @dataclass(frozen=True)
 class FloatRange:
-    """Real numbers from low to high, on a logarithmic scale if `log`."""
+    """Real numbers from low to high, on a logarithmic scale if `log`, or only low, low + step, ... with a `step`."""
 
     low: float
     high: float
     log: bool = False
+    step: float | None = None
 
     def distribution(self) -> optuna.distributions.BaseDistribution:
         """Optuna's form."""
-        return optuna.distributions.FloatDistribution(self.low, self.high, log=self.log)
+        return optuna.distributions.FloatDistribution(self.low, self.high, log=self.log, step=self.step)
+
+    def all_values(self) -> list[float] | None:
+        """The values, from the smallest; None without a step, when there is no end of them."""
+        if self.step is None:
+            return [self.low] if self.low == self.high else None
+        # In decimals, as Optuna counts them, so that 0.1 + 2 * 0.1 is 0.3.
+        low, high, step = (Decimal(str(value)) for value in (self.low, self.high, self.step))
+        return [float(low + number * step) for number in range(int((high - low) / step) + 1)]
+
+    def to_json(self) -> dict[str, Any]:
+        """As a space's file says it."""
+        return {"type": "float", "low": self.low, "high": self.high, "log": self.log, "step": self.step}
 
 
 Parameter = Choice | IntRange | FloatRange
@@ -59,11 +95,19 @@ class Space:
 
     name: str
     version: int
+    """Of the file's format."""
     parameters: Mapping[str, Parameter]
 
     def __post_init__(self) -> None:
         if not self.parameters:
             raise SpecError(f"search space {self.name!r} has no parameters: give at least one")
+
+    @property
+    def digest(self) -> str:
+        """The name of what is searched: equal for two spaces with the same parameters, whatever file or order they come in."""
+        return digest(
+            {"version": self.version, "parameters": {key: value.to_json() for key, value in self.parameters.items()}}
+        )
 
     def distributions(self) -> dict[str, optuna.distributions.BaseDistribution]:
         """Optuna's form of all parameters."""
@@ -78,3 +122,45 @@ class Space:
             for key, parameter in self.parameters.items()
         }
         return [{key: pair[end] for key, pair in ends.items()} for end in (0, 1)]
+
+    def size(self) -> int | None:
+        """Number of configurations; None when a range of real numbers makes it infinite."""
+        values = [parameter.all_values() for parameter in self.parameters.values()]
+        return None if any(found is None for found in values) else math.prod(len(found or ()) for found in values)
+
+    def grid(self) -> list[dict[str, Any]]:
+        """All combinations, in an order that the order of the file's keys does not change.
+
+        Settings that need another generator change fastest: trials that run at once then train different generators, and
+        those that follow find them made.
+
+        Raises:
+            SpecError: for a range of real numbers without a step, which has no end of values.
+        """
+        shared = set(self.generator_keys())
+        keys = sorted(self.parameters, key=lambda key: (key in shared, key))
+        values: list[list[Any]] = []
+        for key in keys:
+            found = self.parameters[key].all_values()
+            if found is None:
+                raise SpecError(
+                    f"search space {self.name!r} cannot be run as a grid: {key} is a range of real numbers without a step; "
+                    "give it a step, or a list of values with type: choice, or search it with search: tpe"
+                )
+            values.append(list(found))
+        return [dict(zip(keys, combination, strict=True)) for combination in itertools.product(*values)]
+
+    def generator_keys(self, *, rounds: int = 1) -> tuple[str, ...]:
+        """The parameters whose values need another trained generator, sorted.
+
+        With one round that is the section `generator`. With several, the generators of later rounds also train on the
+        images that were kept, and so depend on all that decides which these are.
+
+        Args:
+            rounds: `selection.rounds` where it is fixed for all trials; a searched one is read from the space.
+        """
+        searched = self.parameters.get("selection.rounds")
+        if searched is not None:
+            rounds = max(searched.all_values() or [rounds])
+        sections = ("generator.", *(_LATER_ROUNDS if rounds > 1 else ()))
+        return tuple(sorted(key for key in self.parameters if key.startswith(sections)))
