@@ -53,7 +53,7 @@ class LocalCluster:
         hosts: int = 3,
         cpus: Sequence[int] | None = None,
         folder: Path | None = None,
-        notice_s: float = 10.0,
+        notice_s: float = 15.0,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         """Describe a cluster; entering the context starts it.
@@ -272,7 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--hosts", type=int, default=3, help="how many, the head included")
     parser.add_argument("--cpus", default="", help="CPUs of each host, e.g. 1,1,1 (default: one each)")
     parser.add_argument("--folder", type=Path, help="keep the hosts' homes and logs here")
-    parser.add_argument("--notice", type=float, default=10.0, help="seconds until a silent host is taken for dead")
+    parser.add_argument("--notice", type=float, default=15.0, help="seconds until a silent host is taken for dead")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="after --: what runs on the head")
     given = parser.parse_args(arguments)
     command = given.command[1:] if given.command[:1] == ["--"] else given.command

@@ -188,6 +188,8 @@ def _remove(number: int) -> None:
     namespaces = [name for name in _namespaces() if name.startswith(start)]
     for namespace in namespaces:
         _kill(namespace)
+    for port in Path("/sys/class/net").glob(f"{_PREFIX}{number}p*"):
+        _ip("link", "delete", port.name)  # the kernel removes a namespace's own end only some time after the namespace
     for namespace in namespaces:
         _ip("netns", "delete", namespace)
         shutil.rmtree(_ETC / namespace, ignore_errors=True)
