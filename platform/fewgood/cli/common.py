@@ -33,6 +33,7 @@ __all__ = [
     "SeedOption",
     "SetOption",
     "ShotsOption",
+    "StoreOption",
     "begin",
     "console",
     "print_json",
@@ -61,6 +62,14 @@ HomeOption = Annotated[
         "--home", help="Where everything is kept [FEWGOOD_HOME; default ~/.cache/fewgood].", show_default=False
     ),
 ]
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        help="A store that several hosts share, e.g. s3://BUCKET/fewgood [FEWGOOD_STORE].",
+        show_default=False,
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
 
 console = Console(stderr=True, highlight=False)
@@ -72,17 +81,18 @@ class _State:
 
     json_output: bool = False
     home_flag: Path | None = None
+    store_flag: str | None = None
 
     def home(self) -> Home:
-        return Home.locate(self.home_flag)
+        return Home.locate(self.home_flag, self.store_flag)
 
 
 state = _State()
 
 
-def begin(home: Path | None, *, json_output: bool = False, prepare: bool = True) -> Home:
+def begin(home: Path | None, *, store: str | None = None, json_output: bool = False, prepare: bool = True) -> Home:
     """Note the flags that every command has, send logs to stderr, and open the home."""
-    state.json_output, state.home_flag = json_output, home
+    state.json_output, state.home_flag, state.store_flag = json_output, home, store
     # No hub is asked for anything unless the user allows it: a file that is missing is then named, not waited for.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fewgood.errors import FewgoodError, StoreError
+from fewgood.store.location import Location
 
 __all__ = ["Home", "no_space"]
 
@@ -25,12 +26,23 @@ class Home:
     """The folder under which everything is kept, and the names of its rooms."""
 
     root: Path
+    store: str | None = None
+    """A shared store (a folder or a URI of an Arrow filesystem) that several homes use; None where this home is all."""
 
     @classmethod
-    def locate(cls, flag: Path | None) -> Home:
-        """The home that `--home`, else `FEWGOOD_HOME`, else `~/.cache/fewgood` names."""
+    def locate(cls, flag: Path | None, store: str | None = None) -> Home:
+        """The home that `--home`, else `FEWGOOD_HOME`, else `~/.cache/fewgood` names; its store is `FEWGOOD_STORE`'s if None."""
         chosen = flag or os.environ.get("FEWGOOD_HOME") or Path.home() / ".cache" / "fewgood"
-        return cls(Path(chosen).expanduser().absolute())
+        return cls(Path(chosen).expanduser().absolute(), store or os.environ.get("FEWGOOD_STORE") or None)
+
+    def shared(self, *parts: str) -> Location:
+        """A place in the shared store, or in this home where there is none."""
+        location = Location.of(self.root if self.store is None else self.store)
+        return Location(
+            location.filesystem,
+            "/".join((location.path.rstrip("/"), *parts)),
+            "/".join((location.shown.rstrip("/"), *parts)),
+        )
 
     @property
     def artifacts(self) -> Path:
