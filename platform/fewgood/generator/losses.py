@@ -6,8 +6,6 @@ Ours: the KL divergence of the latent distribution, weighted by `variance_weight
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -18,6 +16,7 @@ __all__ = [
     "hinge_discriminator_loss",
     "hinge_generator_loss",
     "kl_divergence",
+    "layer_gradients",
 ]
 
 # Ours (VQGAN: 1e4): a discriminator that knows nothing yet has tiny gradients, which 1e4 would blow up into noise.
@@ -54,14 +53,14 @@ def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
     return 0.5 * (mu.square() + logvar.exp() - 1.0 - logvar).mean()
 
 
-def adaptive_weight(
-    reconstruction: Tensor, adversarial: Tensor, last_layer: Tensor, mean: Callable[[Tensor], Tensor]
-) -> Tensor:
-    """VQGAN's balance: the ratio of both terms' gradient norms at the decoder's last layer, 0 to 10.
+def layer_gradients(reconstruction: Tensor, adversarial: Tensor, last_layer: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients of both terms at the decoder's last layer; the graph is kept."""
+    (own,) = torch.autograd.grad(reconstruction, last_layer, retain_graph=True)
+    (opposed,) = torch.autograd.grad(adversarial, last_layer, retain_graph=True)
+    return own, opposed
 
-    `mean` averages a tensor over the workers, so that several workers use one weight.
-    """
-    gradient = mean(torch.autograd.grad(reconstruction, last_layer, retain_graph=True)[0])
-    opposed = mean(torch.autograd.grad(adversarial, last_layer, retain_graph=True)[0])
-    weight: Tensor = (gradient.norm() / (opposed.norm() + 1e-4)).clamp(0.0, _MAX_ADAPTIVE).detach()
+
+def adaptive_weight(own: Tensor, opposed: Tensor) -> Tensor:
+    """VQGAN's balance: the ratio of the norms of `layer_gradients`, of the whole batch, 0 to 10."""
+    weight: Tensor = (own.norm() / (opposed.norm() + 1e-4)).clamp(0.0, _MAX_ADAPTIVE).detach()
     return weight

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,20 +14,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fewgood.errors import FewgoodError, SpecError
+from fewgood.errors import FewgoodError, SpecError, StoreError
 from fewgood.generator import checkpoint
+from fewgood.generator.collective import Collective, check_split
 from fewgood.generator.crops import check_images, crop_batch
+from fewgood.generator.loop import History, run_steps
 from fewgood.generator.network import Architecture, VarianceVQGAN
 from fewgood.generator.trainer import Trainer
 from fewgood.progress import Progress, silent
 from fewgood.specs import GeneratorSpec
 
-__all__ = ["LOSSES_FILE", "TrainingReport", "starting_point", "train_generator"]
+__all__ = [
+    "LOSSES_FILE",
+    "Start",
+    "TrainingReport",
+    "finish",
+    "prepare",
+    "read_report",
+    "starting_point",
+    "train_generator",
+]
 
 LOSSES_FILE = "losses.json"
 
-_STAGE = "generator"
-_REPORTS = 100
+Start = tuple[dict[str, Tensor] | None, Architecture]
+"""The weights that a training starts from (None for random ones), and the architecture."""
+
 _MEASURED_BATCHES = 8
 
 _log = logging.getLogger(__name__)
@@ -39,8 +52,7 @@ class TrainingReport:
     folder: Path
     steps: int
     seconds: float
-    losses: dict[str, list[float]] = field(repr=False)
-    """Each loss term's value per step, NaN-free; terms that start late are shorter and end with the last step."""
+    losses: History = field(repr=False)
     architecture: Architecture
     absolute: float
     """Mean absolute error of the averaged network on fresh crops, in gray levels of 255."""
@@ -60,6 +72,7 @@ def train_generator(
     precision: str,
     progress: Progress | None = None,
     perceptual: Callable[[Tensor, Tensor], Tensor] | None = None,
+    micro_batch: int | None = None,
 ) -> TrainingReport:
     """Train a generator on a few good images.
 
@@ -72,24 +85,74 @@ def train_generator(
         precision: "float32", or "bfloat16" for mixed precision.
         progress: Called about a hundred times.
         perceptual: Scalar distance of generated and original (B, 3, H, W) in [-1, 1]; None takes Lite0's features.
+        micro_batch: Crops that go through the network at once, a divisor of `spec.batch_size`, for a batch that does
+            not fit in memory; None takes it as a whole.
 
     Returns:
         What the training did.
 
     Raises:
         DataError: If the images are none, or not uint8 (H, W, 3).
-        SpecError: If `init_from` or `crop` cannot be used.
+        SpecError: If `init_from`, `crop` or `micro_batch` cannot be used.
         FewgoodError: If the training diverges; nothing is written then.
         StoreError: If `out` cannot hold the files.
     """
+    started = time.monotonic()
+    trainer = prepare(
+        images,
+        spec,
+        start=starting_point(spec),
+        seed=seed,
+        device=device,
+        precision=precision,
+        perceptual=perceptual,
+        micro_batch=micro_batch,
+    )
+    history: History = {}
+    run_steps(trainer, images, history, progress=progress or silent)
+    finish(trainer, images, history, out)
+    return read_report(out, seconds=time.monotonic() - started)
+
+
+def prepare(
+    images: Sequence[np.ndarray],
+    spec: GeneratorSpec,
+    *,
+    start: Start,
+    seed: int,
+    device: torch.device,
+    precision: str,
+    perceptual: Callable[[Tensor, Tensor], Tensor] | None = None,
+    micro_batch: int | None = None,
+    workers: int = 1,
+    collective: Collective | None = None,
+) -> Trainer:
+    """A trainer before its first step; `start` is what `starting_point` gave, the rest as in `train_generator`.
+
+    Args:
+        images: The training set.
+        spec: What to train.
+        start: Weights and architecture.
+        seed: Of all random numbers.
+        device: Where to compute.
+        precision: "float32", or "bfloat16".
+        perceptual: None takes Lite0's features.
+        micro_batch: Crops that go through the network at once, a divisor of a worker's part of the batch; None for all.
+        workers: Workers that train together.
+        collective: Their exchange; None for one worker.
+
+    Raises:
+        DataError: If the images are none, or not uint8 (H, W, 3).
+        SpecError: If the crop does not fit the network, or the batch the workers and micro-batches.
+    """
     check_images(images)
-    weights, architecture = starting_point(spec)
+    check_split(spec, workers=workers, micro_batch=micro_batch)
+    weights, architecture = start
     if spec.crop % architecture.stride:
         raise SpecError(
             f"generator.crop is {spec.crop}, allowed is a multiple of the network's stride {architecture.stride}"
         )
-    report = progress or silent
-    trainer = Trainer(
+    return Trainer(
         spec,
         architecture,
         seed=seed,
@@ -97,39 +160,59 @@ def train_generator(
         precision=precision,
         perceptual=_perceptual(spec, device) if perceptual is None else perceptual,
         weights=weights,
+        collective=collective,
+        micro_batch=micro_batch,
     )
-    history: dict[str, list[float]] = {}
-    every = max(1, spec.steps // _REPORTS)
-    started = time.monotonic()
-    for step in range(spec.steps):
-        crops = crop_batch(images, count=spec.batch_size, side=spec.crop, seed=seed, step=step)
-        terms = trainer.step(crops, trainer.noise(spec.batch_size, spec.crop))
-        for name, value in terms.items():
-            history.setdefault(name, []).append(value)
-        if (step + 1) % every == 0 or step + 1 == spec.steps:
-            note = _note(step + 1, spec.steps, time.monotonic() - started, terms["loss"])
-            report(_STAGE, step + 1, spec.steps, note)
-    network = averaged_network(trainer, device)
-    measured = _measure(network, images, spec, seed)
+
+
+def finish(trainer: Trainer, images: Sequence[np.ndarray], history: History, out: Path) -> None:
+    """Measure the averaged network of a trainer after its last step, and write the generator's files into `out`.
+
+    Raises:
+        FewgoodError: If a weight is no number; nothing is written then.
+        StoreError: If `out` cannot hold the files.
+    """
+    network = averaged_network(trainer, trainer.device)
+    measured = _measure(network, images, trainer.spec, trainer.seed)
     checkpoint.write_json(out / LOSSES_FILE, {"losses": history, "measured": measured})
     checkpoint.write_folder(
-        out, network.state_dict(), spec, architecture, {"seed": seed, "precision": precision, "images": len(images)}
+        out,
+        network.state_dict(),
+        trainer.spec,
+        network.architecture,
+        {"seed": trainer.seed, "precision": trainer.precision, "images": len(images)},
     )
-    seconds = time.monotonic() - started
+
+
+def read_report(folder: Path, *, seconds: float) -> TrainingReport:
+    """The report of a training from the files that `finish` wrote; `seconds` is what it took.
+
+    Raises:
+        StoreError: If a file is missing or damaged.
+    """
+    _, architecture, spec = checkpoint.read_folder(folder)
+    try:
+        found = json.loads((folder / LOSSES_FILE).read_text(encoding="utf-8"))
+        history, measured = found["losses"], found["measured"]
+        report = TrainingReport(
+            folder=folder,
+            steps=spec.steps,
+            seconds=seconds,
+            losses=history,
+            architecture=architecture,
+            absolute=measured["absolute"],
+            codes_used=int(measured["codes_used"]),
+            sigma=measured["sigma"],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"{folder} holds no whole {LOSSES_FILE} ({type(error).__name__}: {error}); remove it and train again"
+        ) from error
     _log.info("generator trained: %d steps in %.1f s, %s", spec.steps, seconds, measured)
-    return TrainingReport(
-        folder=out,
-        steps=spec.steps,
-        seconds=seconds,
-        losses=history,
-        architecture=architecture,
-        absolute=measured["absolute"],
-        codes_used=int(measured["codes_used"]),
-        sigma=measured["sigma"],
-    )
+    return report
 
 
-def starting_point(spec: GeneratorSpec) -> tuple[dict[str, Tensor] | None, Architecture]:
+def starting_point(spec: GeneratorSpec) -> Start:
     """The weights to start from (None for random ones) and the architecture: a checkpoint's goes before the spec's.
 
     Raises:
@@ -196,9 +279,3 @@ def _measure(
         "codes_used": float(used.sum()),
         "sigma": float(np.mean(sigmas)) if sigmas else 0.0,
     }
-
-
-def _note(done: int, total: int, seconds: float, loss: float) -> str:
-    rate = done / max(seconds, 1e-9)
-    left = round((total - done) / rate)
-    return f"loss {loss:.3f}, {rate:.1f} steps/s, {left // 60}:{left % 60:02d} left"

@@ -60,19 +60,24 @@ def generator(trained: Path) -> Generator:
     return load_generator(trained, device=CPU)
 
 
-@pytest.fixture(name="stripes")
+@pytest.fixture(name="stripes", scope="session")
 def stripes_fixture() -> Callable[..., np.ndarray]:
     return stripes
 
 
-@pytest.fixture(name="tiny")
+@pytest.fixture(name="tiny", scope="session")
 def tiny_fixture() -> Callable[..., GeneratorSpec]:
     return tiny
 
 
-@pytest.fixture(name="train")
+@pytest.fixture(name="train", scope="session")
 def train_fixture() -> Callable[..., TrainingReport]:
     return train
+
+
+@pytest.fixture(name="blur_distance", scope="session")
+def blur_distance_fixture() -> Callable[[Tensor, Tensor], Tensor]:
+    return blur_distance
 
 
 @pytest.fixture(autouse=True, scope="package")
