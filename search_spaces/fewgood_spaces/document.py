@@ -47,7 +47,9 @@ def read_document(path: Path) -> tuple[SpaceDocument, dict[str, int]]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise SpecError(f"search space {path} cannot be read ({error.strerror})") from error
+        raise SpecError(
+            f"search space {path} cannot be read ({error.strerror}): give a YAML file, or a name of `fewgood spaces list`"
+        ) from error
     except UnicodeDecodeError as error:
         raise SpecError(f"search space {path} is not YAML: it is no UTF-8 text ({error.reason})") from error
     try:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from fewgood.baselines import BASELINES
+from fewgood.baselines.options import did_you_mean
 from fewgood.data import DATASETS
 from fewgood.errors import SpecError
 from fewgood.execution.space import Parameter, Space
@@ -93,9 +93,8 @@ def resolve(name: str, *, dataset: str, baseline: str, folder: Path | None = Non
 
 def shipped_name(dataset: str, baseline: str) -> str:
     """The name that "auto" stands for."""
-    for what, value, known in (("dataset", dataset, DATASETS), ("baseline", baseline, BASELINES)):
-        if value not in known:
-            raise SpecError(f"{what} is {value!r}, allowed is one of {', '.join(known)}")
+    _expect("dataset", dataset, DATASETS)
+    _expect("baseline", baseline, BASELINES)
     names = list_spaces()
     return next(name for name in (f"{dataset}-{baseline}", dataset, baseline, "default") if name in names)
 
@@ -111,6 +110,8 @@ def read_space(name: str, *, baseline: str | None = None, folder: Path | None = 
     Raises:
         SpecError: as `resolve`.
     """
+    if baseline is not None:
+        _expect("baseline", baseline, BASELINES)
     path = _find(name, [folder, Path.cwd()] if folder else [Path.cwd()])
     parameters, origins, description = _merged(path, ())
     if not parameters:
@@ -124,6 +125,11 @@ def read_space(name: str, *, baseline: str | None = None, folder: Path | None = 
     if problem := grid_problem(parameters, space.generator_keys()):
         raise _at(origins[problem[0]], *problem)
     return ResolvedSpace(space, path, description, origins)
+
+
+def _expect(what: str, value: str, known: Mapping[str, object]) -> None:
+    if value not in known:
+        raise SpecError(f"{what} is {value!r}{did_you_mean(value, known)}; allowed is one of {', '.join(known)}")
 
 
 def _at(origin: Origin, key: str, message: str) -> SpecError:
@@ -161,7 +167,7 @@ def _find(name: str, folders: list[Path]) -> Path:
         raise SpecError('search space "auto" is chosen by dataset and baseline: give both, or name a space')
     paths = [(folder / Path(name).expanduser()).absolute() for folder in folders]
     if paths[0].suffix not in (".yaml", ".yml"):
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f", did you mean {near[0]}?" if near else ""
-        raise SpecError(f"search space {name!r} is unknown{hint}: known are {', '.join(names)}, or give a .yaml file")
+        raise SpecError(
+            f"search space {name!r} is unknown{did_you_mean(name, names)}; known are {', '.join(names)}, or give a .yaml file"
+        )
     return next((path for path in paths if path.is_file()), paths[0])

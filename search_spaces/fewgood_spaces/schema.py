@@ -111,7 +111,8 @@ def explain(error: ErrorDetails) -> tuple[list[str | int], str]:
     value, text = error.get("input"), error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         tag = error["loc"][2] if len(error["loc"]) > 2 else None
-        model = {"choice": _Choice, "int": _Int, "float": _Float}.get(str(tag), SpaceDocument)
+        models: dict[str, type[BaseModel]] = {"choice": _Choice, "int": _Int, "float": _Float}
+        model = models.get(str(tag), SpaceDocument)
         near = difflib.get_close_matches(str(loc[-1]), model.model_fields, n=1)
         hint = f", did you mean {near[0]}?" if near else ""
         return loc, f"unknown key{hint}; allowed are {', '.join(model.model_fields)}"

@@ -161,6 +161,6 @@ class Space:
         """
         searched = self.parameters.get("selection.rounds")
         if searched is not None:
-            rounds = max(searched.all_values() or [rounds])
+            rounds = max(int(value) for value in searched.all_values() or [rounds])
         sections = ("generator.", *(_LATER_ROUNDS if rounds > 1 else ()))
         return tuple(sorted(key for key in self.parameters if key.startswith(sections)))
