@@ -19,7 +19,7 @@ from fewgood_spaces.schema import number_hint
 __all__ = ["check_parameter", "grid_problem"]
 
 _MANY = 4096
-"""Values of a whole-number range that are all checked; of a longer one, the ends are."""
+"""Values of a range that are all checked; of a longer one, the ends are."""
 _WORDS: Mapping[Any, str] = {bool: "true or false", int: "a whole number", float: "a number"}
 
 
@@ -90,14 +90,14 @@ def _values(parameter: Parameter, hint: Any) -> list[Any]:
         allowed = (float,) if isinstance(parameter, FloatRange) else (int, float)
         if kind not in allowed:
             raise SpecError(f"is a range of {'real' if allowed == (float,) else 'whole'} numbers, allowed is {words}")
-        values = parameter.all_values() or []
-        return values if 0 < len(values) <= _MANY else [parameter.low, parameter.high]
+        few = (parameter.count() or _MANY + 1) <= _MANY
+        return parameter.all_values() or [] if few else [parameter.low, parameter.high]
     for value in parameter.values:
         if value is None:
             if type(None) not in kinds:
                 raise SpecError(f"value null, allowed is {words}")
         elif not _fits(value, kind):
-            raise SpecError(f"value {value!r}, allowed is {words}{number_hint(value) if kind in (int, float) else ''}")
+            raise SpecError(f"value {value!r}, allowed is {words}{_yaml_hint(value, kind)}")
     return list(parameter.values)
 
 
@@ -109,6 +109,13 @@ def _fits(value: Any, kind: Any) -> bool:
     if kind is float:
         return isinstance(value, int | float)
     return isinstance(value, str)
+
+
+def _yaml_hint(value: object, kind: Any) -> str:
+    """What to write when YAML has read a value as another type than was meant."""
+    if isinstance(value, bool) and kind is not bool:
+        return "; YAML reads yes, no, on and off as true and false: quote it if it is a word" if kind is str else ""
+    return number_hint(value) if kind in (int, float) else ""
 
 
 def _unknown(key: str, known: list[str], of: str = "") -> str:

@@ -120,6 +120,12 @@ def explain(error: ErrorDetails) -> tuple[list[str | int], str]:
         return loc, "is missing"
     if error["type"].startswith("union_tag"):
         return loc, f"type is missing or unknown: allowed is one of {', '.join(_TAGS)}"
+    if error["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        return loc, f"is {value!r}: allowed is a mapping of keys to values"
+    if loc[-1:] == ["[key]"]:
+        return loc[:-1], "is no text: the keys here are settings, such as prompts.count"
+    if len(loc) > 4 and loc[2] == "values":  # pydantic tried each type that a value may have
+        return loc[:4], f"is {value!r}: allowed is a number, a text, true, false or null"
     if loc == ["version"]:
         return loc, f"is {value!r}: this fewgood reads version 1"
     text = text[:1].lower() + text[1:]

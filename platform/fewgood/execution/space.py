@@ -16,6 +16,8 @@ from fewgood.specs import digest
 
 __all__ = ["Choice", "FloatRange", "IntRange", "Parameter", "Space"]
 
+_LARGEST_GRID = 100_000
+"""Configurations that a grid may have: far more than can be run, and still few to list."""
 _LATER_ROUNDS = ("prompts.", "embedding.", "sampling.", "selection.")
 """Sections that decide which images are fed back, and so what the generators of a second round are trained on."""
 
@@ -29,6 +31,10 @@ class Choice:
     def distribution(self) -> optuna.distributions.BaseDistribution:
         """Optuna's form."""
         return optuna.distributions.CategoricalDistribution(list(self.values))
+
+    def count(self) -> int:
+        """Number of values."""
+        return len(self.values)
 
     def all_values(self) -> list[Any]:
         """The values, in order."""
@@ -50,6 +56,10 @@ class IntRange:
     def distribution(self) -> optuna.distributions.BaseDistribution:
         """Optuna's form."""
         return optuna.distributions.IntDistribution(self.low, self.high, step=self.step)
+
+    def count(self) -> int:
+        """Number of values."""
+        return len(range(self.low, self.high + 1, self.step))
 
     def all_values(self) -> list[int]:
         """The values, from the smallest."""
@@ -73,13 +83,24 @@ class FloatRange:
         """Optuna's form."""
         return optuna.distributions.FloatDistribution(self.low, self.high, log=self.log, step=self.step)
 
+    def count(self) -> int | None:
+        """Number of values; None without a step, when there is no end of them."""
+        if self.step is None:
+            return 1 if self.low == self.high else None
+        # In decimals, as Optuna counts them: 0.3 is 0.1 and two steps of 0.1.
+        low, high, step = self._decimals()
+        return int((high - low) / step) + 1
+
     def all_values(self) -> list[float] | None:
         """The values, from the smallest; None without a step, when there is no end of them."""
-        if self.step is None:
-            return [self.low] if self.low == self.high else None
-        # In decimals, as Optuna counts them, so that 0.1 + 2 * 0.1 is 0.3.
-        low, high, step = (Decimal(str(value)) for value in (self.low, self.high, self.step))
-        return [float(low + number * step) for number in range(int((high - low) / step) + 1)]
+        count = self.count()
+        if count is None or self.step is None:
+            return None if count is None else [self.low]
+        low, _, step = self._decimals()
+        return [float(low + number * step) for number in range(count)]
+
+    def _decimals(self) -> tuple[Decimal, Decimal, Decimal]:
+        return Decimal(str(self.low)), Decimal(str(self.high)), Decimal(str(self.step))
 
     def to_json(self) -> dict[str, Any]:
         """As a space's file says it."""
@@ -125,8 +146,8 @@ class Space:
 
     def size(self) -> int | None:
         """Number of configurations; None when a range of real numbers makes it infinite."""
-        values = [parameter.all_values() for parameter in self.parameters.values()]
-        return None if any(found is None for found in values) else math.prod(len(found or ()) for found in values)
+        counts = [parameter.count() for parameter in self.parameters.values()]
+        return None if None in counts else math.prod(count or 0 for count in counts)
 
     def grid(self) -> list[dict[str, Any]]:
         """All combinations, in an order that the order of the file's keys does not change.
@@ -135,19 +156,22 @@ class Space:
         those that follow find them made.
 
         Raises:
-            SpecError: for a range of real numbers without a step, which has no end of values.
+            SpecError: for a range of real numbers without a step, which has no end of values, or a grid too large to be meant.
         """
-        shared = set(self.generator_keys())
-        keys = sorted(self.parameters, key=lambda key: (key in shared, key))
-        values: list[list[Any]] = []
-        for key in keys:
-            found = self.parameters[key].all_values()
-            if found is None:
+        for key, parameter in self.parameters.items():
+            if parameter.count() is None:
                 raise SpecError(
                     f"search space {self.name!r} cannot be run as a grid: {key} is a range of real numbers without a step; "
                     "give it a step, or a list of values with type: choice, or search it with search: tpe"
                 )
-            values.append(list(found))
+        if (size := self.size() or 0) > _LARGEST_GRID:
+            raise SpecError(
+                f"search space {self.name!r} cannot be run as a grid: it has {size} configurations, at most {_LARGEST_GRID} are "
+                "allowed; list fewer values, or search it with search: tpe"
+            )
+        shared = set(self.generator_keys())
+        keys = sorted(self.parameters, key=lambda key: (key in shared, key))
+        values = [self.parameters[key].all_values() or [] for key in keys]
         return [dict(zip(keys, combination, strict=True)) for combination in itertools.product(*values)]
 
     def generator_keys(self, *, rounds: int = 1) -> tuple[str, ...]:
@@ -161,6 +185,6 @@ class Space:
         """
         searched = self.parameters.get("selection.rounds")
         if searched is not None:
-            rounds = max(int(value) for value in searched.all_values() or [rounds])
+            rounds = max(searched.values) if isinstance(searched, Choice) else int(searched.high)
         sections = ("generator.", *(_LATER_ROUNDS if rounds > 1 else ()))
         return tuple(sorted(key for key in self.parameters if key.startswith(sections)))

@@ -61,6 +61,13 @@ def test_a_range_of_real_numbers_has_no_grid():
         found.grid()
 
 
+def test_a_grid_too_large_to_be_meant_is_refused_at_once():
+    found = space(prompts__count=IntRange(1, 10**12), selection__count=Choice((1, 2)))
+    assert found.size() == 2 * 10**12
+    with pytest.raises(SpecError, match="has 2000000000000 configurations, at most 100000"):
+        found.grid()
+
+
 def test_optuna_knows_the_values_of_a_stepped_range():
     parameter = FloatRange(0.1, 0.7, step=0.2)
     distribution = parameter.distribution()

@@ -153,7 +153,12 @@ ONE = "version: 1\nparameters:\n  "
         (ONE + "sampling.scale: {type: float, low: 0, high: 1, log: true}\n", r":3: sampling\.scale: .* above 0 with log"),
         (ONE + "sampling.scale: {type: float, low: 0, high: 1, step: 0.3}\n", r":3: sampling\.scale: .* write high: 0\.9"),
         (ONE + "sampling.scale: {type: float, low: 1e-4, high: 1}\n", r":3: sampling\.scale\.low: .* write 0\.0001"),
+        (ONE + "prompts.count:\n", r":3: prompts\.count: is None: allowed is a mapping"),
+        (ONE + "1: {type: choice, values: [4]}\n", r":3: 1: is no text"),
+        (ONE + "prompts.count:\n    type: choice\n    values: [1,\n      [2]]\n", r":6: prompts\.count\.values\.1: is \[2\]"),
         # its key and values
+        (ONE + "prompts.keyword: {type: choice, values: [on]}\n", r":3: prompts\.keyword: value True, .* quote it"),
+        (ONE + "prompts.count: {type: int, low: 0, high: 1000000000000}\n", r":3: prompts\.count: value 0"),
         (ONE + "prompt.count: {type: choice, values: [4]}\n", r":3: prompt\.count: is not .*, did you mean prompts\.count"),
         (ONE + "generator.init_digest: {type: choice, values: [a]}\n", r":3: generator\.init_digest: is not a setting"),
         (ONE + "baseline.corset_size: {type: choice, values: [4]}\n", r"of any baseline, did you mean baseline\.coreset_size"),
