@@ -205,10 +205,11 @@ class LocalCluster:
         """End every process of a host at once, Ray's and any command's."""
         self.network.kill(host)
 
-    def boot(self, host: str) -> None:
-        """Start Ray on a host again, after `kill`, or after Ray took it for dead."""
-        self.network.kill(host)
-        self._start([host])
+    def boot(self, *hosts: str) -> None:
+        """Start Ray on some hosts again, after `kill`, or after Ray took them for dead."""
+        for host in hosts:
+            self.network.kill(host)
+        self._start(hosts)
 
     def _start(self, hosts: Sequence[str]) -> None:
         """Run `ray start` on some hosts at once.
