@@ -8,6 +8,7 @@ from fewgood.store.leases import Leases
 from fewgood.store.ledger import Ledger
 from fewgood.store.location import Location
 from fewgood.store.schema import LEDGER_SCHEMA, SCHEMA_VERSION
+from fewgood.store.shared import SharedArtifacts
 
 __all__ = [
     "LEDGER_SCHEMA",
@@ -21,5 +22,6 @@ __all__ = [
     "Ledger",
     "LedgerIndex",
     "Location",
+    "SharedArtifacts",
     "write_part",
 ]

@@ -3,16 +3,18 @@
 A folder is written under a temporary name, its manifest last, and then renamed: what exists under its hash is complete,
 also after SIGKILL. While one process makes an artifact it holds a lock that the kernel drops when the process dies, so a
 second one waits and then finds it made.
+
+Where homes share a store, the home's artifacts are copies in front of the store's: what is not here is looked for there, and
+what is made here is put there. Hosts take turns by `Leases`, if they are given.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
-import shutil
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -24,10 +26,9 @@ from fewgood.errors import StoreError
 from fewgood.specs import digest
 from fewgood.store.home import Home, no_space
 from fewgood.store.leases import Leases
+from fewgood.store.shared import MANIFEST, SharedArtifacts
 
 __all__ = ["Artifact", "ArtifactKey", "ArtifactStore"]
-
-MANIFEST = "manifest.json"
 
 logger = logging.getLogger(__name__)
 
@@ -65,11 +66,12 @@ class Artifact:
 
 
 class ArtifactStore:
-    """The artifacts of one home folder."""
+    """The artifacts of one home folder and of the store that it shares, if any."""
 
     def __init__(self, home: Home, *, leases: Leases | None = None) -> None:
         self._home = home
         self._leases = leases
+        self._shared = None if home.store is None else SharedArtifacts(home)
 
     @property
     def home(self) -> Home:
@@ -77,7 +79,14 @@ class ArtifactStore:
         return self._home
 
     def find(self, key: ArtifactKey) -> Artifact | None:
-        """The artifact under `key`, or None; one whose files no longer have their recorded sizes counts as absent."""
+        """The artifact under `key`, or None; one whose files no longer have their recorded sizes counts as absent.
+
+        Raises:
+            StoreError: if it is not here and the shared store cannot be reached, or its copy cannot be written.
+        """
+        return self._find_here(key) or self._fetch(key)
+
+    def _find_here(self, key: ArtifactKey) -> Artifact | None:
         folder = self._folder(key)
         try:
             manifest = json.loads((folder / MANIFEST).read_text())
@@ -97,31 +106,56 @@ class ArtifactStore:
         """The artifact under `key`, made by `create(folder)` if it is not there; and whether it was there.
 
         Raises:
-            StoreError: if the disk is full or the artifact cannot be written. Errors of `create` pass through.
+            StoreError: if the disk is full, the artifact cannot be written or the shared store cannot be reached. Errors of
+                `create` pass through.
         """
         if found := self.find(key):
+            self._publish(found)
             return found, True
         with self._lock(key), self._lease(key):
             if found := self.find(key):
+                self._publish(found)
                 return found, True
-            with self._home.scratch() as folder:
+            with self._home.scratch() as folder, self._room(key):
                 started = time.perf_counter()
-                try:
-                    create(folder)
-                    self._commit(key, folder, time.perf_counter() - started)
-                except Exception as error:
-                    if no_space(error):
-                        raise StoreError(
-                            f"no space left under {self._home.root} while writing stage {key.stage}: "
-                            "free some space, or give another folder with --home or FEWGOOD_HOME"
-                        ) from error
-                    raise
-        made = self.find(key)
-        if made is None:
-            raise StoreError(
-                f"artifact {self._folder(key)} vanished while it was written: is something cleaning --home?"
-            )
+                create(folder)
+                self._commit(key, folder, time.perf_counter() - started)
+            made = self._find_here(key)
+            if made is None:
+                raise StoreError(
+                    f"artifact {self._folder(key)} vanished while it was written: is something cleaning --home?"
+                )
+            if self._shared is not None:  # what lies there under this hash, if anything, was found damaged
+                self._shared.publish(key.stage, key.digest, made.path, made.manifest)
         return made, False
+
+    def _fetch(self, key: ArtifactKey) -> Artifact | None:
+        """Copy an artifact from the shared store, if there is one and it has it."""
+        if self._shared is None:
+            return None
+        with self._home.scratch() as folder, self._room(key):
+            if self._shared.fetch(key.stage, key.digest, folder) is None:
+                return None
+            self._put_in_place(key, folder)
+        return self._find_here(key)
+
+    def _publish(self, artifact: Artifact) -> None:
+        """Put an artifact of this home into the shared store: it was made without one, or its maker died before."""
+        if self._shared is not None:
+            key = artifact.key
+            self._shared.publish_if_missing(key.stage, key.digest, artifact.path, artifact.manifest)
+
+    @contextmanager
+    def _room(self, key: ArtifactKey) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if no_space(error):
+                raise StoreError(
+                    f"no space left under {self._home.root} while writing stage {key.stage}: "
+                    "free some space, or give another folder with --home or FEWGOOD_HOME"
+                ) from error
+            raise
 
     def _commit(self, key: ArtifactKey, folder: Path, seconds: float) -> None:
         files = {
@@ -138,13 +172,21 @@ class ArtifactStore:
             "made_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+        self._put_in_place(key, folder)
+
+    def _put_in_place(self, key: ArtifactKey, folder: Path) -> None:
+        """Rename a complete folder to its artifact's, unless another process has done so; a damaged one there goes away."""
         target = self._folder(key)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists():  # damaged, or find() would have returned it: put it out of the way before the rename
-            aside = self._home.temporary / f"damaged-{uuid.uuid4().hex}"
-            target.rename(aside)
-            shutil.rmtree(aside, ignore_errors=True)
-        folder.rename(target)
+        try:
+            folder.rename(target)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        if self._find_here(key) is None:
+            self._home.discard(target)
+            folder.rename(target)
 
     def _folder(self, key: ArtifactKey) -> Path:
         return self._home.artifacts / key.stage / key.digest

@@ -1,4 +1,8 @@
-"""The home folder: where fewgood keeps models, artifacts, the ledger and studies, and the checks made before it is used."""
+"""The home folder: where fewgood keeps models, artifacts, the ledger and studies, and the checks made before it is used.
+
+Several hosts can share a store beside their homes. Then the ledger, the studies and everybody's artifacts lie there, and a
+home holds the models and copies of the artifacts that its host has made or used.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,13 @@ import shutil
 import socket
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from fewgood.errors import FewgoodError, StoreError
+from fewgood.store.filesystems import is_uri
 from fewgood.store.location import Location
 
 __all__ = ["Home", "no_space"]
@@ -27,22 +33,29 @@ class Home:
 
     root: Path
     store: str | None = None
-    """A shared store (a folder or a URI of an Arrow filesystem) that several homes use; None where this home is all."""
+    """Path or URI of the store that several homes share; None if this home keeps everything itself."""
 
     @classmethod
     def locate(cls, flag: Path | None, store: str | None = None) -> Home:
-        """The home that `--home`, else `FEWGOOD_HOME`, else `~/.cache/fewgood` names; its store is `FEWGOOD_STORE`'s if None."""
+        """The home that `--home`, else `FEWGOOD_HOME`, else `~/.cache/fewgood` names.
+
+        Args:
+            flag: The value of `--home`.
+            store: The value of `--store`; `FEWGOOD_STORE` is asked without it.
+        """
         chosen = flag or os.environ.get("FEWGOOD_HOME") or Path.home() / ".cache" / "fewgood"
-        return cls(Path(chosen).expanduser().absolute(), store or os.environ.get("FEWGOOD_STORE") or None)
+        shared = store or os.environ.get("FEWGOOD_STORE") or None
+        if shared is not None and not is_uri(shared):
+            shared = str(Path(shared).expanduser().absolute())
+        return cls(Path(chosen).expanduser().absolute(), shared)
 
     def shared(self, *parts: str) -> Location:
-        """A place in the shared store, or in this home where there is none."""
-        location = Location.of(self.root if self.store is None else self.store)
-        return Location(
-            location.filesystem,
-            "/".join((location.path.rstrip("/"), *parts)),
-            "/".join((location.shown.rstrip("/"), *parts)),
-        )
+        """The folder `parts` of the shared store, or of this home where there is none.
+
+        Raises:
+            StoreError: if the store's URI cannot be used.
+        """
+        return _opened(str(self.root) if self.store is None else self.store).below(*parts)
 
     @property
     def artifacts(self) -> Path:
@@ -97,13 +110,26 @@ class Home:
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """A fresh folder under `temporary`; removed at the end unless it was renamed away."""
-        self.temporary.mkdir(parents=True, exist_ok=True)
-        folder = self.temporary / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex}"
-        folder.mkdir()
+        folder = self._temporary_name()
+        folder.mkdir(parents=True)
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def discard(self, folder: Path) -> None:
+        """Remove a folder of this home at once: killed at any point, it is there whole, or is swept away with `temporary`.
+
+        One that is gone already is no error.
+        """
+        aside = self._temporary_name()
+        self.temporary.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            folder.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+    def _temporary_name(self) -> Path:
+        return self.temporary / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex}"
 
     def _full_message(self, free: int, needed: int) -> str:
         return (
@@ -132,6 +158,12 @@ def no_space(error: BaseException) -> bool:
             return True
         seen = seen.__cause__ or seen.__context__
     return False
+
+
+@lru_cache(maxsize=8)
+def _opened(where: str) -> Location:
+    """A store's location; its filesystem, and the connections that it keeps, are made once in a process."""
+    return Location.of(where)
 
 
 def _alive(pid: int) -> bool:

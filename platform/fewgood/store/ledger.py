@@ -38,11 +38,12 @@ logger = logging.getLogger(__name__)
 
 
 class Ledger:
-    """The runs kept in one home folder, or at another location."""
+    """The runs kept in one home folder, in the store that homes share, or at another location."""
 
     def __init__(self, where: Home | Location) -> None:
-        self._home = where if isinstance(where, Home) else None
-        self._location = Location.of(where.ledger) if isinstance(where, Home) else where
+        # Rows are written in the home's own folder for what is incomplete, if the ledger lies in the home.
+        self._home = where if isinstance(where, Home) and where.store is None else None
+        self._location = where.shared("ledger") if isinstance(where, Home) else where
 
     @property
     def location(self) -> Location:
@@ -176,8 +177,8 @@ class Ledger:
             (folder / "rows.parquet").rename(self._home.ledger / name)
 
     def _unwritable(self, error: BaseException) -> str:
-        what = "no space left" if no_space(error) else f"cannot write ({error})"
-        return f"{what} under {self._location.shown}: free some space or give another --home"
+        what = "no space left" if no_space(error) else f"cannot write ({' '.join(str(error).split())})"
+        return f"{what} under {self._location.shown}: free some space or give another --home or --store"
 
 
 _Choice = Callable[[str, Stamp], Callable[[LedgerFile], list[dict[str, Any]]] | None]

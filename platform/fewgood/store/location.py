@@ -1,19 +1,18 @@
-"""Where a ledger lies: a folder on this machine, or a place that an Arrow filesystem reaches (s3, gs, abfs, hdfs)."""
+"""Where a ledger or a shared store lies: a folder of this machine, or a place that an Arrow filesystem reaches."""
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
 from fewgood.errors import StoreError
+from fewgood.store.filesystems import is_uri, open_uri, without_secrets
 
 __all__ = ["FILE_ERRORS", "Location", "Stamp", "first_line"]
 
@@ -21,7 +20,8 @@ FILE_ERRORS = (OSError, pa.ArrowException)
 """What an Arrow filesystem and its readers raise for a place or a file that cannot be used."""
 
 _SCHEMES = "file://, s3://, gs://, abfs:// or hdfs://"
-_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_WHOLE_OBJECTS = (pafs.S3FileSystem, pafs.GcsFileSystem, pafs.AzureFileSystem)
+"""Filesystems that show an object only when its upload is complete, and that have no rename."""
 
 
 @dataclass(frozen=True)
@@ -50,19 +50,31 @@ class Location:
             StoreError: if the URI's scheme is unknown or its store cannot be used.
         """
         text = str(where)
-        if isinstance(where, Path) or not _URI.match(text):
+        if isinstance(where, Path) or not is_uri(text):
             folder = Path(where).expanduser().absolute()
             return cls(pafs.LocalFileSystem(), folder.as_posix(), str(folder))
-        shown = _without_secrets(text)
+        shown = without_secrets(text)
         try:
-            filesystem, path = pafs.FileSystem.from_uri(text)
+            filesystem, path = open_uri(text)
         except (*FILE_ERRORS, ValueError) as error:
             reason = " ".join(str(error).replace(text, shown).split())
             raise StoreError(
-                f"ledger location {shown} cannot be used ({reason}): give a folder, or a URI that starts with "
+                f"location {shown} cannot be used ({reason}): give a folder, or a URI that starts with "
                 f"{_SCHEMES}, and check its host, its region and the credentials in the environment"
             ) from error
         return cls(filesystem, path, shown)
+
+    def below(self, *parts: str) -> Location:
+        """The folder `parts` under this one, whether it is there or not."""
+        path, shown = self.path, self.shown
+        for part in parts:
+            path, shown = f"{path.rstrip('/')}/{part}" if path else part, f"{shown.rstrip('/')}/{part}"
+        return Location(self.filesystem, path, shown)
+
+    @property
+    def whole_objects(self) -> bool:
+        """Whether a file is seen only when it is complete, so that it may be written under its own name."""
+        return isinstance(self.filesystem, _WHOLE_OBJECTS)
 
     @property
     def folder(self) -> Path | None:
@@ -116,10 +128,42 @@ class Location:
             if self.has(name):
                 raise
 
+    def make(self) -> None:
+        """Make the folder; an object store needs none.
+
+        Raises:
+            OSError, pa.ArrowException: if it cannot be made.
+        """
+        if not self.whole_objects:
+            self.filesystem.create_dir(self.path, recursive=True)
+
+    def read(self, name: str) -> bytes:
+        """The content of the file `name`.
+
+        Raises:
+            FileNotFoundError: if it is not there.
+            OSError, pa.ArrowException: if it cannot be read.
+        """
+        with self.filesystem.open_input_stream(self.child(name)) as stream:
+            return bytes(stream.read())
+
+    def put(self, name: str, content: bytes) -> None:
+        """Make or replace the small file `name`; readers see the old content or the new, never a part.
+
+        Raises:
+            OSError, pa.ArrowException: if it cannot be written.
+        """
+        if self.whole_objects:
+            with self.filesystem.open_output_stream(self.child(name)) as stream:
+                stream.write(content)
+            return
+        with self.replacing(name) as path, self.filesystem.open_output_stream(path) as stream:
+            stream.write(content)
+
     @contextmanager
     def replacing(self, name: str) -> Iterator[str]:
         """A path to write to; it becomes the file `name` when the block ends without an error, else it is removed."""
-        self.filesystem.create_dir(self.path, recursive=True)
+        self.make()
         partial = self.child(f".{name}.{uuid.uuid4().hex[:8]}.partial")
         try:
             yield partial
@@ -133,9 +177,3 @@ class Location:
 def first_line(error: BaseException) -> str:
     """What an error says, on one line; its class if it says nothing."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
-def _without_secrets(uri: str) -> str:
-    """A URI without user, password and options, any of which may be a secret."""
-    parts = urlsplit(uri)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
