@@ -134,12 +134,18 @@ class RayLeases:
 
     def _ask(self, method: str, *arguments: Any) -> bool | None:
         """The actor's answer; None, with a warning, if it gives none."""
-        try:
-            if not ray.is_initialized():
-                raise ValueError("this process is not connected to Ray")
-            actor = ray.get_actor(self.name, namespace=self.namespace)
-            return bool(ray.get(getattr(actor, method).remote(*arguments), timeout=_ANSWER_SECONDS))
-        except (ray.exceptions.RayError, ValueError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            logger.warning("no lease on %s (%s): the work goes on without one", arguments[0], reason)
-            return None
+        end = time.monotonic() + _ANSWER_SECONDS
+        while True:
+            try:
+                if not ray.is_initialized():
+                    raise ValueError("this process is not connected to Ray")
+                actor = ray.get_actor(self.name, namespace=self.namespace)
+                left = max(0.1, end - time.monotonic())
+                return bool(ray.get(getattr(actor, method).remote(*arguments), timeout=left))
+            except (ray.exceptions.RayError, ValueError) as error:
+                if isinstance(error, ray.exceptions.ActorUnavailableError) and time.monotonic() < end:
+                    time.sleep(_PAUSE)  # it is being restarted
+                    continue
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                logger.warning("no lease on %s (%s): the work goes on without one", arguments[0], reason)
+                return None

@@ -11,12 +11,12 @@ what is made here is put there. Hosts take turns by `Leases`, if they are given.
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +29,9 @@ from fewgood.store.leases import Leases
 from fewgood.store.shared import MANIFEST, SharedArtifacts
 
 __all__ = ["Artifact", "ArtifactKey", "ArtifactStore"]
+
+_TOUCH_SECONDS = 3600.0
+"""An artifact's manifest gets a new time when it is used so long after the last; pruning goes by that."""
 
 logger = logging.getLogger(__name__)
 
@@ -84,10 +87,30 @@ class ArtifactStore:
         Raises:
             StoreError: if it is not here and the shared store cannot be reached, or its copy cannot be written.
         """
-        return self._find_here(key) or self._fetch(key)
+        return self.open(key.stage, key.digest)
 
-    def _find_here(self, key: ArtifactKey) -> Artifact | None:
-        folder = self._folder(key)
+    def open(self, stage: str, digest: str) -> Artifact | None:
+        """`find`, by the hash that a row of the ledger names."""
+        return self._find_here(stage, digest) or self._fetch(stage, digest)
+
+    def reuse(self, key: ArtifactKey) -> Artifact | None:
+        """`find`, for work that builds on the artifact: it is kept from being pruned meanwhile, and others get it too.
+
+        An artifact of this home that the shared store lacks (it was made without one, or its maker died before it was
+        there) is put there.
+        """
+        found = self.find(key)
+        if found is None:
+            return None
+        with suppress(OSError):  # a home that may only be read can be worked with, and nobody prunes it
+            if time.time() - (found.path / MANIFEST).stat().st_mtime > _TOUCH_SECONDS:
+                os.utime(found.path / MANIFEST)
+        if self._shared is not None:
+            self._shared.publish_if_missing(key.stage, key.digest, found.path, found.manifest)
+        return found
+
+    def _find_here(self, stage: str, digest: str) -> Artifact | None:
+        folder = self._home.artifacts / stage / digest
         try:
             manifest = json.loads((folder / MANIFEST).read_text())
         except FileNotFoundError:
@@ -100,7 +123,7 @@ class ArtifactStore:
             if not path.is_file() or path.stat().st_size != size:
                 logger.warning("artifact %s has lost or damaged its file %s: it is made again", folder, name)
                 return None
-        return Artifact(key, folder, manifest)
+        return Artifact(ArtifactKey(stage, manifest["version"], manifest["inputs"]), folder, manifest)
 
     def ensure(self, key: ArtifactKey, create: Callable[[Path], None]) -> tuple[Artifact, bool]:
         """The artifact under `key`, made by `create(folder)` if it is not there; and whether it was there.
@@ -109,50 +132,42 @@ class ArtifactStore:
             StoreError: if the disk is full, the artifact cannot be written or the shared store cannot be reached. Errors of
                 `create` pass through.
         """
-        if found := self.find(key):
-            self._publish(found)
+        if found := self.reuse(key):
             return found, True
-        with self._lock(key), self._lease(key):
-            if found := self.find(key):
-                self._publish(found)
+        with self._home.lock(key.stage, key.digest), self._lease(key):
+            if found := self.reuse(key):
                 return found, True
-            with self._home.scratch() as folder, self._room(key):
+            with self._home.scratch() as folder, self._room(key.stage):
                 started = time.perf_counter()
                 create(folder)
                 self._commit(key, folder, time.perf_counter() - started)
-            made = self._find_here(key)
+            made = self._find_here(key.stage, key.digest)
             if made is None:
                 raise StoreError(
-                    f"artifact {self._folder(key)} vanished while it was written: is something cleaning --home?"
+                    f"artifact {key.stage}/{key.digest} vanished while it was written: is something cleaning --home?"
                 )
             if self._shared is not None:  # what lies there under this hash, if anything, was found damaged
                 self._shared.publish(key.stage, key.digest, made.path, made.manifest)
         return made, False
 
-    def _fetch(self, key: ArtifactKey) -> Artifact | None:
+    def _fetch(self, stage: str, digest: str) -> Artifact | None:
         """Copy an artifact from the shared store, if there is one and it has it."""
         if self._shared is None:
             return None
-        with self._home.scratch() as folder, self._room(key):
-            if self._shared.fetch(key.stage, key.digest, folder) is None:
+        with self._home.scratch() as folder, self._room(stage):
+            if self._shared.fetch(stage, digest, folder) is None:
                 return None
-            self._put_in_place(key, folder)
-        return self._find_here(key)
-
-    def _publish(self, artifact: Artifact) -> None:
-        """Put an artifact of this home into the shared store: it was made without one, or its maker died before."""
-        if self._shared is not None:
-            key = artifact.key
-            self._shared.publish_if_missing(key.stage, key.digest, artifact.path, artifact.manifest)
+            self._put_in_place(stage, digest, folder)
+        return self._find_here(stage, digest)
 
     @contextmanager
-    def _room(self, key: ArtifactKey) -> Iterator[None]:
+    def _room(self, stage: str) -> Iterator[None]:
         try:
             yield
         except Exception as error:
             if no_space(error):
                 raise StoreError(
-                    f"no space left under {self._home.root} while writing stage {key.stage}: "
+                    f"no space left under {self._home.root} while writing stage {stage}: "
                     "free some space, or give another folder with --home or FEWGOOD_HOME"
                 ) from error
             raise
@@ -172,11 +187,11 @@ class ArtifactStore:
             "made_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
-        self._put_in_place(key, folder)
+        self._put_in_place(key.stage, key.digest, folder)
 
-    def _put_in_place(self, key: ArtifactKey, folder: Path) -> None:
+    def _put_in_place(self, stage: str, digest: str, folder: Path) -> None:
         """Rename a complete folder to its artifact's, unless another process has done so; a damaged one there goes away."""
-        target = self._folder(key)
+        target = self._home.artifacts / stage / digest
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             folder.rename(target)
@@ -184,23 +199,9 @@ class ArtifactStore:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-        if self._find_here(key) is None:
+        if self._find_here(stage, digest) is None:
             self._home.discard(target)
             folder.rename(target)
 
-    def _folder(self, key: ArtifactKey) -> Path:
-        return self._home.artifacts / key.stage / key.digest
-
     def _lease(self, key: ArtifactKey) -> AbstractContextManager[None]:
         return nullcontext() if self._leases is None else self._leases.hold(f"{key.stage}-{key.digest}")
-
-    @contextmanager
-    def _lock(self, key: ArtifactKey) -> Iterator[None]:
-        self._home.locks.mkdir(parents=True, exist_ok=True)
-        path = self._home.locks / f"{key.stage}-{key.digest}"
-        with path.open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            try:
-                yield
-            finally:
-                fcntl.flock(handle, fcntl.LOCK_UN)

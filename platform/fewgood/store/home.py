@@ -7,6 +7,7 @@ home holds the models and copies of the artifacts that its host has made or used
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 import socket
@@ -116,6 +117,25 @@ class Home:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    @contextmanager
+    def lock(self, stage: str, digest: str, *, wait: bool = True) -> Iterator[bool]:
+        """Hold an artifact's lock, which the kernel drops when the process dies.
+
+        Yields:
+            Whether it is held; without `wait` it is not where another process holds it.
+        """
+        self.locks.mkdir(parents=True, exist_ok=True)
+        with (self.locks / f"{stage}-{digest}").open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                yield False
+                return
+            try:
+                yield True
+            finally:
+                fcntl.flock(handle, fcntl.LOCK_UN)
 
     def discard(self, folder: Path) -> None:
         """Remove a folder of this home at once: killed at any point, it is there whole, or is swept away with `temporary`.

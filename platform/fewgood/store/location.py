@@ -109,6 +109,26 @@ class Location:
             and not info.base_name.startswith((".", "_"))
         }
 
+    def walk(self) -> dict[str, Stamp]:
+        """Every file under the folder, by its path relative to it; a folder that does not exist has none.
+
+        Raises:
+            StoreError: if the store cannot be reached or the folder cannot be listed.
+        """
+        try:
+            infos = self.filesystem.get_file_info(pafs.FileSelector(self.path, allow_not_found=True, recursive=True))
+        except FILE_ERRORS as error:
+            reason = " ".join(str(error).split())
+            raise StoreError(
+                f"{self.shown} cannot be listed ({reason}): check that its store can be reached"
+            ) from error
+        start = len(self.path.strip("/")) + 1 if self.path.strip("/") else 0
+        return {
+            info.path.lstrip("/")[start:]: Stamp(info.size or 0, info.mtime_ns)
+            for info in infos
+            if info.type == pafs.FileType.File
+        }
+
     def has(self, name: str) -> bool:
         """Whether the file `name` is there now.
 

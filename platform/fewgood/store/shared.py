@@ -12,8 +12,8 @@ import json
 import logging
 import tarfile
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -124,6 +124,30 @@ class SharedArtifacts:
         with _using(place):
             info = place.filesystem.get_file_info(place.child(record[0]))
         return bool(info.is_file and info.size == record[1])
+
+    def archive(self, stage: str, digest: str) -> str | None:
+        """The name of the archive that an artifact's manifest names; None if there is no readable manifest.
+
+        Raises:
+            StoreError: if the store cannot be reached.
+        """
+        record = self._record(self._root.below(stage, digest))
+        return None if record is None else record[0]
+
+    def remove(self, stage: str, digest: str, names: Iterable[str]) -> None:
+        """Remove files of an artifact, the manifest first: killed at any point, no part of an artifact is seen.
+
+        Raises:
+            StoreError: if the store cannot be reached or written.
+        """
+        place = self._root.below(stage, digest)
+        with _using(place):
+            for name in sorted(names, key=lambda name: name != MANIFEST):
+                place.delete(name)
+        if place.folder is not None:
+            with suppress(OSError):  # somebody is writing there
+                place.folder.rmdir()
+        self._known.discard(f"{stage}/{digest}")
 
     def _record(self, place: Location) -> tuple[str, int, str, Mapping[str, Any]] | None:
         """An artifact's archive, its size and checksum, and the artifact's own manifest; None if it is not there."""
