@@ -1,15 +1,50 @@
-"""A real Ray Tune + Optuna sweep on two cells: every trial counted once, generators shared, and a second start adds none."""
+"""Real Ray Tune + Optuna sweeps: every trial counted once, generators shared, early stops, failures, and resume after kills."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
+from fewgood.store import Home, Ledger
+
 pytestmark = pytest.mark.integration
 
-FLAGS = [
-    *("sweep", "--dataset", "sample", "--categories", "brick,washer", "--trials", "3", "--space", "demo"),
-    *("--set", "generator.steps=12", "--set", "baseline.image_size=96", "--set", "sampling.latent_samples=2"),
-]
+TINY = ["generator.steps=12", "baseline.image_size=96", "sampling.latent_samples=2"]
+SETTINGS = [word for setting in TINY for word in ("--set", setting)]
+FLAGS = ["sweep", "--dataset", "sample", "--categories", "brick,washer", "--trials", "3", "--space", "demo", *SETTINGS]
+
+GRID = """
+name: {name}
+datasets: [{{name: sample, categories: [brick]}}]
+controls: [none]
+search: grid
+space: grid.yaml
+budget: {{trials: 9}}
+settings: {{generator.steps: 12, baseline.image_size: 96, sampling.latent_samples: 2}}
+"""
+SPACE = """
+version: 1
+parameters:
+  generator.variance_weight: {type: choice, values: [0.1, 1.0]}
+  selection.count: {type: choice, values: [2, 4]}
+"""
+
+
+def events(home, name):
+    lines = (home / "studies" / name / "events.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def of(found, kind):
+    return [event for event in found if event["event"] == kind]
+
+
+def study_rows(home, name):
+    return [row for row in Ledger(Home(home)).rows() if row["study"] == name]
 
 
 def test_sweep_and_carry_on(fewgood, shared_home, tmp_path):
@@ -17,16 +52,12 @@ def test_sweep_and_carry_on(fewgood, shared_home, tmp_path):
     outcome = fewgood(*FLAGS, "--name", "first", "--report", report, "--json")
     assert outcome.status == 0, outcome.err
     document = outcome.document
-    assert [cell["cell"] for cell in document["cells"]] == [
-        "sample/brick patchcore 1-shot",
-        "sample/washer patchcore 1-shot",
-    ]
-    assert [cell["trials"] + cell["failed"] for cell in document["cells"]] == [3, 3]
-    assert all(cell["failed"] == 0 for cell in document["cells"])
-    events = [
-        json.loads(line) for line in (shared_home / "studies" / "first" / "events.jsonl").read_text().splitlines()
-    ]
-    finished = [event for event in events if event["event"] == "trial_finished"]
+    labels = ["sample/brick patchcore 1-shot", "sample/washer patchcore 1-shot"]
+    assert [cell["cell"] for cell in document["cells"]] == labels
+    assert [(cell["trials"], cell["failed"]) for cell in document["cells"]] == [(3, 0), (3, 0)]
+    found = events(shared_home, "first")
+    assert [json.loads(line) for line in outcome.err.splitlines() if line.startswith('{"utc"')] == found
+    finished = of(found, "trial_finished")
     assert len(finished) == 6
     for cell in document["cells"]:
         mine = [event for event in finished if event["cell"] == cell["cell"]]
@@ -34,40 +65,166 @@ def test_sweep_and_carry_on(fewgood, shared_home, tmp_path):
         weights = {event["settings"]["generator.variance_weight"] for event in mine}
         trained = sum(len(event["generated_runs"]) - event["generators_cached"] for event in mine)
         assert trained == len(weights), "one generator per variance weight, shared by the other trials"
+    started = of(found, "sweep_started")[0]
+    assert started["dashboard"].startswith("http://127.0.0.1:")
     page = report.read_text()
     assert "washer" in page
     assert "http://" not in page.replace("http://www.w3.org/", "")
-
-    from fewgood.store import Home, Ledger
-
-    rows = Ledger(Home(shared_home)).rows()
-    mine = [row for row in rows if row["study"] == "first"]
+    mine = study_rows(shared_home, "first")
     assert {row["arm"] for row in mine} == {"none", "augment", "generate"}
     assert all(row["select_on"] == "proxy" and row["status"] == "ok" for row in mine)
     assert all(0 <= row["proxy_score"] <= 1 for row in mine if row["arm"] == "generate")
 
-    again = fewgood(*FLAGS, "--name", "first", "--report", report, "--json")
+    rows = len(Ledger(Home(shared_home)).rows())
+    again = fewgood("resume", "first", "--report", report, "--json")
     assert again.document["cells"] == document["cells"], "all trials were there"
-    assert len(Ledger(Home(shared_home)).rows()) == len(rows)
-
+    assert len(Ledger(Home(shared_home)).rows()) == rows
     other = fewgood(*FLAGS, "--name", "first", "--seeds", "0,1", "--json")
     assert other.status == 2
     assert "exists" in other.document["error"]
     assert "--name" in other.document["error"]
+    planned = fewgood("plan", "first", "--json").document
+    assert [(cell["trials"], cell["done"]) for cell in planned["cells"]] == [(3, 3), (3, 3)]
+    assert planned["seconds"] == 0.0
 
 
-def test_a_study_that_fits_no_cluster_is_refused(fewgood, tmp_path):
+def start(words, home):
+    command = [sys.executable, "-c", "from fewgood.cli import main; main()", *map(str, words)]
+    environment = {**os.environ, "FEWGOOD_HOME": str(home)}
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def wait_for(condition, process, seconds=180):
+    deadline = time.monotonic() + seconds
+    while not condition() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert condition(), process.communicate()[1][-3000:] if process.poll() is not None else "it took too long"
+
+
+def metrics_by_run(home):
+    return {
+        row["run_id"]: (row["image_auroc"], row["pixel_auroc"], row["proxy_score"])
+        for row in Ledger(Home(home)).rows()
+        if row["status"] == "ok"
+    }
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory, shared_home):
+    """A grid study, run once without disturbance in a home of its own: `(study file, its home, its best trials)`."""
+    folder = tmp_path_factory.mktemp("grid")
+    (folder / "grid.yaml").write_text(SPACE)
+    study = folder / "study.yaml"
+    study.write_text(GRID.format(name="grid"))
+    home = folder / "home"
+    seed_models(shared_home, home)
+    process = start(["sweep", study, "--json"], home)
+    out, err = process.communicate(timeout=400)
+    assert process.returncode == 0, err[-3000:]
+    return study, home, json.loads(out)["cells"]
+
+
+def seed_models(shared_home, home):
+    """A home with the models of the session's, so that it need not build them."""
+    home.mkdir()
+    for name in ("models", "cache"):
+        if (shared_home / name).exists():
+            (home / name).symlink_to(shared_home / name)
+
+
+@pytest.mark.parametrize("how", ["driver", "worker", "interrupt"])
+def test_resume_after_a_kill_ends_like_an_undisturbed_run(how, grid, shared_home, tmp_path):
+    study, undisturbed, cells = grid
+    home = tmp_path / "home"
+    seed_models(shared_home, home)
+    process = start(["sweep", study, "--json"], home)
+    log = home / "studies" / "grid" / "events.jsonl"
+    wait_for(lambda: log.exists() and of(events(home, "grid"), "trial_finished"), process)
+    if how == "driver":
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+    elif how == "interrupt":
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(timeout=120) == 130, process.communicate()[1][-3000:]
+        assert "carries on" in process.communicate()[1]
+    else:
+        for pid in workers(process.pid):
+            os.kill(pid, signal.SIGKILL)
+        assert process.wait(timeout=300) == 0, process.communicate()[1][-3000:]
+        assert of(events(home, "grid"), "trial_interrupted"), "a lost worker is said"
+    done = {event["trial"] for event in of(events(home, "grid"), "trial_finished")}
+    process = start(["resume", "grid", "--json"], home)
+    out, err = process.communicate(timeout=400)
+    assert process.returncode == 0, err[-3000:]
+    assert json.loads(out)["cells"] == without_time(cells, json.loads(out)["cells"])
+    assert metrics_by_run(home) == metrics_by_run(undisturbed)
+    ends = of(events(home, "grid"), "trial_finished")
+    assert len(ends) == len({event["trial"] for event in ends}) == 4, "nothing is lost and nothing counted twice"
+    assert done <= {event["trial"] for event in ends}
+
+
+def without_time(expected, found):
+    """The expected cells with the seconds that this run took: all else must be the same."""
+    return [
+        {**one, "best": {**one["best"], "cost": other["best"]["cost"]}}
+        for one, other in zip(expected, found, strict=True)
+    ]
+
+
+def workers(driver):
+    """The processes that run trials under a driver."""
+    import psutil
+
+    found = [
+        child
+        for child in psutil.Process(driver).children(recursive=True)
+        if "ImplicitFunc" in " ".join(child.cmdline())
+    ]
+    assert found, "no trial is running"
+    return [child.pid for child in found]
+
+
+def test_failures_are_tried_again_recorded_and_can_be_put_right(fewgood, shared_home, tmp_path):
     study = tmp_path / "study.yaml"
-    study.write_text("name: large\ndataset: sample\ncategories: [brick]\nspace: demo\ncpus_per_trial: 512\n")
+    study.write_text(
+        "name: failing\ndatasets: [{name: sample, categories: [brick]}]\ncontrols: []\nsearch: list\nretries: 1\n"
+        "configurations:\n  - {generator.learning_rate: 1.0e+30}\n  - {generator.variance_weight: 0.5}\n"
+        "settings: {generator.steps: 12, baseline.image_size: 96, sampling.latent_samples: 2, selection.count: 2}\n"
+    )
+    outcome = fewgood("sweep", study, "--json")
+    assert outcome.status == 0, outcome.err
+    assert [(cell["trials"], cell["failed"]) for cell in outcome.document["cells"]] == [(1, 1)]
+    found = events(shared_home, "failing")
+    assert len(of(found, "trial_retried")) == 1
+    (failed,) = of(found, "trial_failed")
+    assert "generator.learning_rate" in failed["error"]
+    rows = study_rows(shared_home, "failing")
+    assert {row["status"] for row in rows} == {"ok", "failed"}
+    again = fewgood("resume", "failing", "--json")
+    assert again.document["cells"] == outcome.document["cells"]
+    assert len(events(shared_home, "failing")) == len(found), "a recorded failure is not run again"
+    fewgood("resume", "failing", "--retry-failed", "--json")
+    assert len(of(events(shared_home, "failing"), "trial_failed")) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("resources: {cpus_per_trial: 512}", "asks for 512 CPUs"),
+        ("training: {mode: ray, workers: 64}", "64 Ray Train workers"),
+        ("trails: 3", "study.yaml: trails"),
+        ("settings: {selection.count: 4}", "fixes selection.count, which space"),
+        ("settings: {generator.init_from: /nowhere.ckpt}", "/nowhere.ckpt"),
+        ("settings: {embedding.model: ViT-B-32, embedding.pretrained: /nowhere.pt}", "nowhere.pt"),
+        ("warm_start: [never]", "no study 'never'"),
+    ],
+)
+def test_a_study_that_cannot_run_is_refused(fewgood, tmp_path, text, words):
+    study = tmp_path / "study.yaml"
+    study.write_text(f"name: refused\ndatasets: [{{name: sample, categories: [brick]}}]\nspace: demo\n{text}\n")
     outcome = fewgood("sweep", study)
     assert outcome.status == 2
-    assert "asks for 512 CPUs" in outcome.err
-
-
-def test_a_study_with_a_mistake(fewgood, tmp_path):
-    study = tmp_path / "study.yaml"
-    study.write_text("name: x\ndataset: sample\ncategories: [brick]\ntrails: 3\n")
-    outcome = fewgood("sweep", study)
-    assert outcome.status == 2
-    assert "study.yaml: trails" in outcome.err
-    assert "trials" in outcome.err
+    assert words in outcome.err
+    assert "Traceback" not in outcome.err

@@ -12,7 +12,21 @@ import typer
 from typer.exceptions import TyperException
 
 import fewgood
-from fewgood.cli import compare, dashboard, doctor, evaluate, generate, leaderboard, ledger, prompts, sweep
+from fewgood.cli import (
+    cluster,
+    compare,
+    dashboard,
+    doctor,
+    evaluate,
+    generate,
+    leaderboard,
+    ledger,
+    prompts,
+    spaces,
+    store,
+    studies,
+    sweep,
+)
 from fewgood.cli.common import state
 from fewgood.errors import FewgoodError, StoreError
 from fewgood.store.home import no_space
@@ -42,7 +56,21 @@ def _options(
     """Options that stand before the command."""
 
 
-for _module in (doctor, prompts, evaluate, compare, generate, sweep, leaderboard, ledger, dashboard):
+for _module in (
+    doctor,
+    prompts,
+    evaluate,
+    compare,
+    generate,
+    sweep,
+    studies,
+    spaces,
+    leaderboard,
+    ledger,
+    store,
+    dashboard,
+    cluster,
+):
     _module.register(app)
 
 

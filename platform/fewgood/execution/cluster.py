@@ -5,49 +5,89 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 
 from fewgood.errors import ExecutionError
+from fewgood.execution.schedule import Host
 
-__all__ = ["connected"]
+__all__ = ["Cluster", "connected"]
 
 _OBJECT_STORE_BYTES = 256 * 2**20
 """Images and weights go through the artifact store; Ray's own store only carries specs."""
 
 
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster that this process is connected to."""
+
+    here: str
+    """Ray's name of the host that this process runs on."""
+    dashboard: str | None
+    """Address of Ray's own dashboard, bound to loopback when the cluster was started here."""
+    metrics: str | None
+    """Address of this host's Prometheus metrics."""
+    started_here: bool
+
+    def hosts(self) -> list[Host]:
+        """The living hosts, this one first."""
+        found = [
+            Host(
+                node["NodeID"],
+                node["NodeManagerAddress"],
+                float(node["Resources"].get("CPU", 0)),
+                float(node["Resources"].get("GPU", 0)),
+            )
+            for node in ray.nodes()
+            if node["Alive"]
+        ]
+        return sorted(found, key=lambda host: (host.node != self.here, host.address, host.node))
+
+
 @contextmanager
-def connected(address: str | None, *, cpus: int | None = None) -> Iterator[dict[str, Any]]:
-    """Join the cluster at `address` (or `RAY_ADDRESS`), or start one on this machine; yields its total resources.
+def connected(address: str | None, *, cpus: int | None = None) -> Iterator[Cluster]:
+    """Join the cluster at `address` (or `RAY_ADDRESS`), or start one on this machine; left or stopped at the end.
 
     Raises:
         ExecutionError: if the named cluster does not answer.
     """
     chosen = address or os.environ.get("RAY_ADDRESS")
-    os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if chosen is None:
         options |= {
             "address": "local",
             "num_cpus": cpus or os.cpu_count() or 1,
-            "include_dashboard": False,
+            # Without it a stopped trial makes Tune wait for the State API for ever.
+            "include_dashboard": True,
+            "dashboard_host": "127.0.0.1",
             "object_store_memory": _OBJECT_STORE_BYTES,
         }
     else:
         options["address"] = chosen
     try:
-        ray.init(**options)
+        context = ray.init(**options)
     except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
         where = f"at {chosen}" if chosen else "on this machine"
         raise ExecutionError(
             f"Ray cannot be reached {where} ({' '.join(str(error).split())[:300]}): "
-            "check --address and RAY_ADDRESS, or leave both out to run on this machine"
+            "check --address, RAY_ADDRESS and the cluster's token (RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH), "
+            "or leave the address out to run on this machine"
         ) from error
     try:
-        yield dict(ray.cluster_resources())
+        here = ray.get_runtime_context().get_node_id()
+        yield Cluster(here, _url(context.dashboard_url), _metrics(here), chosen is None)
     finally:
         ray.shutdown()
+
+
+def _url(text: str | None) -> str | None:
+    return f"http://{text}" if text else None
+
+
+def _metrics(here: str) -> str | None:
+    for node in ray.nodes():
+        if node["NodeID"] == here and node.get("MetricsExportPort"):
+            return f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    return None

@@ -1,4 +1,4 @@
-"""A study's event log: one JSON line per event, appended by the processes that run trials and read while they run."""
+"""A study's event log: one JSON line per event, written by the study's driver alone and read while it runs."""
 
 from __future__ import annotations
 
@@ -13,34 +13,38 @@ __all__ = ["EventLog"]
 
 
 class EventLog:
-    """Append and follow `events.jsonl`. A line is one write to a file opened for appending, so lines do not mix."""
+    """`events.jsonl`. A line is one write to a file opened for appending; one that was cut by a kill is left out."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._offset = 0
+        self._whole = False
 
-    def write(self, event: str, **details: Any) -> None:
-        """Append one event with the time."""
-        line = json.dumps({"utc": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **details})
+    def write(self, event: str, **details: Any) -> dict[str, Any]:
+        """Append one event with the time, and return it."""
+        entry = {"utc": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **details}
+        line = json.dumps(entry).encode() + b"\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            os.write(handle, line.encode() + b"\n")
+            if not self._whole:  # a driver that was killed may have left half a line
+                size = os.fstat(handle).st_size
+                if size and os.pread(handle, 1, size - 1) != b"\n":
+                    line = b"\n" + line
+                self._whole = True
+            os.write(handle, line)
         finally:
             os.close(handle)
+        return entry
 
-    def skip_to_end(self) -> None:
-        """Follow from here: earlier events belong to an earlier start of the study."""
-        self._offset = self.path.stat().st_size if self.path.exists() else 0
-
-    def new(self) -> Iterator[dict[str, Any]]:
-        """Events since the last call; a line that is still being written waits for the next call."""
+    def read(self) -> Iterator[dict[str, Any]]:
+        """All whole events, the oldest first."""
         if not self.path.exists():
             return
         with self.path.open("rb") as handle:
-            handle.seek(self._offset)
             for line in handle:
-                if not line.endswith(b"\n"):
-                    return
-                self._offset += len(line)
-                yield json.loads(line)
+                try:
+                    entry = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(entry, dict) and "event" in entry:
+                    yield entry

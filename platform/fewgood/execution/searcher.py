@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,14 @@ from fewgood.execution.space import Space
 from fewgood.seeds import stream_seed
 from fewgood.specs import canonical_json
 
-__all__ = ["OBJECTIVE", "CellSearcher"]
+__all__ = ["COST", "OBJECTIVE", "PHASE", "CellPlan", "CellSearcher", "Known"]
 
 OBJECTIVE = "objective"
 """The metric that trials report; larger is better."""
+COST = "cost"
+"""Seconds that a configuration takes with an empty store; smaller is better."""
+PHASE = "phase"
+"""What a report says: `seeds` while the searched arm's seeds are run, `finished`, or `failed`."""
 
 _TPE_ATTEMPTS = 4
 """Suggestions of TPE that may repeat a known configuration before random ones are drawn."""
@@ -29,94 +35,197 @@ _STARTUP = 4
 """Random configurations of a cell before TPE takes over."""
 
 
-class CellSearcher(Searcher):
-    """Routes Tune's requests to one Optuna study (TPE) per cell, `trials[i]` suggestions for cell i.
+@dataclass(frozen=True)
+class Known:
+    """A configuration whose objective is known."""
 
-    Cells take turns, so that trials which run at once need different generators. `seen[i]` are configurations that cell i
-    had in an earlier start; none is suggested twice, since a repeated one would only be read from the store again.
+    settings: Mapping[str, Any]
+    objective: float
+    cost: float | None = None
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """What is left to do in one cell."""
+
+    label: str
+    space: Space
+    trials: int
+    """Configurations that may still be started."""
+    first: Sequence[Mapping[str, Any]] = ()
+    """Configurations to start before any other: interrupted ones, and those of a grid or list."""
+    searched: bool = True
+    """Whether Optuna suggests more after `first`."""
+    done: Sequence[Mapping[str, Any]] = ()
+    """Configurations that are done, whatever came of them; none is suggested again."""
+    known: Sequence[Known] = ()
+    """Those of them that finished."""
+    warm: Sequence[Known] = ()
+    """Finished configurations of earlier studies: they inform the search and may be suggested again."""
+
+
+@dataclass
+class _CellState:
+    plan: CellPlan
+    study: optuna.Study
+    random: optuna.Study
+    seen: set[str]
+    queue: deque[dict[str, Any]] = field(default_factory=deque)
+    left: int = 0
+
+
+class CellSearcher(Searcher):
+    """Routes Tune's requests to one Optuna study (TPE) per cell.
+
+    Cells take turns, so that trials which run at once need different generators.
+
+    Args:
+        cells: What is left in each cell; `suggest` answers with the number of the cell in this sequence.
+        seed: Of the samplers.
+        storage: Optuna's journal file, beside the study; made if it is not there.
+        objectives: 1 for the gain, 2 for gain and cost.
+        may_start: Asked before each suggestion; False ends the search, and what runs is finished.
     """
 
     def __init__(
         self,
-        labels: Sequence[str],
-        space: Space,
+        cells: Sequence[CellPlan],
         *,
-        trials: Sequence[int],
-        seen: Sequence[Sequence[Mapping[str, Any]]],
         seed: int,
         storage: Path,
+        objectives: int = 1,
+        may_start: Callable[[], bool] = lambda: True,
     ) -> None:
         super().__init__(metric=OBJECTIVE, mode="max")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._distributions = space.distributions()
-        self._left = list(trials)
-        self._seen = [{canonical_json(settings) for settings in cell} for cell in seen]
+        self._objectives = objectives
+        self._may_start = may_start
         self._asked: dict[str, tuple[int, optuna.Trial]] = {}
         self._turn = 0
         backend = JournalStorage(JournalFileBackend(str(storage), lock_obj=JournalFileOpenLock(str(storage))))
-        self._studies: list[optuna.Study] = []
-        self._random: list[optuna.Study] = []
-        for label in labels:
-            number = stream_seed(seed, label) % 2**32
-            self._studies.append(
-                optuna.create_study(
-                    storage=backend,
-                    study_name=label,
-                    direction="maximize",
-                    sampler=optuna.samplers.TPESampler(seed=number, n_startup_trials=_STARTUP),
-                    load_if_exists=True,
+        self._cells = [self._open(plan, backend, seed) for plan in cells]
+
+    def _open(self, plan: CellPlan, backend: JournalStorage, seed: int) -> _CellState:
+        number = stream_seed(seed, plan.label) % 2**32
+        directions = ["maximize", "minimize"][: self._objectives]
+        study = optuna.create_study(
+            storage=backend,
+            study_name=plan.label,
+            directions=directions,
+            sampler=optuna.samplers.TPESampler(seed=number, n_startup_trials=_STARTUP),
+            load_if_exists=True,
+        )
+        for trial in study.get_trials(states=(TrialState.RUNNING, TrialState.WAITING)):
+            # Its process is gone: what it was asked for comes again through `first`.
+            study.tell(trial.number, state=TrialState.FAIL)
+        held = {canonical_json(trial.params) for trial in study.get_trials(states=(TrialState.COMPLETE,))}
+        distributions = plan.space.distributions()
+        for known in (*plan.known, *plan.warm):
+            if canonical_json(dict(known.settings)) not in held and _fits(known, distributions, self._objectives):
+                study.add_trial(
+                    optuna.trial.create_trial(
+                        params=dict(known.settings), distributions=distributions, values=self._values(known)
+                    )
                 )
-            )
-            self._random.append(optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=number)))
+        return _CellState(
+            plan,
+            study,
+            optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=number)),
+            {canonical_json(dict(settings)) for settings in plan.done},
+            deque(dict(settings) for settings in plan.first),
+            plan.trials,
+        )
+
+    def _values(self, known: Known) -> list[float]:
+        return [known.objective, known.cost if known.cost is not None else 0.0][: self._objectives]
 
     def suggest(self, trial_id: str) -> Any:
         """The next configuration, `{"cell": index, "settings": {...}}`, or FINISHED."""
-        for _ in self._studies:
-            cell = self._turn
-            self._turn = (self._turn + 1) % len(self._studies)
-            trial = self._unseen(cell) if self._left[cell] > 0 else None
-            if trial is None:
-                self._left[cell] = 0
+        if not self._may_start():
+            return Searcher.FINISHED
+        for _ in self._cells:
+            index = self._turn
+            self._turn = (self._turn + 1) % len(self._cells)
+            cell = self._cells[index]
+            settings = self._next(cell, trial_id, index) if cell.left > 0 else None
+            if settings is None:
+                cell.left = 0
                 continue
-            self._left[cell] -= 1
-            self._asked[trial_id] = (cell, trial)
-            return {"cell": cell, "settings": dict(trial.params)}
+            cell.left -= 1
+            return {"cell": index, "settings": settings}
         return Searcher.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell the trial's own Optuna study how it ended."""
         if trial_id not in self._asked:
             return
-        cell, trial = self._asked.pop(trial_id)
-        if error or not result or OBJECTIVE not in result:
-            self._studies[cell].tell(trial, state=TrialState.FAIL)
+        index, trial = self._asked.pop(trial_id)
+        study = self._cells[index].study
+        phase = (result or {}).get(PHASE)
+        if error or not result or phase not in ("seeds", "finished"):
+            study.tell(trial, state=TrialState.FAIL)
+        elif phase == "seeds":  # stopped between its seeds
+            if self._objectives == 1:
+                trial.report(float(result[OBJECTIVE]), step=int(result["seeds"]))
+            study.tell(trial, state=TrialState.PRUNED if self._objectives == 1 else TrialState.FAIL)
         else:
-            self._studies[cell].tell(trial, float(result[OBJECTIVE]))
+            study.tell(trial, self._values(Known({}, float(result[OBJECTIVE]), float(result[COST]))))
 
-    def _unseen(self, cell: int) -> optuna.Trial | None:
+    def _next(self, cell: _CellState, trial_id: str, index: int) -> dict[str, Any] | None:
+        """The next settings of a cell, and Optuna's trial noted for them; None when the cell has no more."""
+        while cell.queue:
+            settings = cell.queue.popleft()
+            if self._is_new(cell, settings):
+                distributions = cell.plan.space.distributions()
+                if _fits(Known(settings, 0.0), distributions, 1):
+                    cell.study.enqueue_trial(settings)
+                    self._asked[trial_id] = (index, cell.study.ask(distributions))
+                return settings
+        if not cell.plan.searched:
+            return None
+        trial = self._unseen(cell)
+        if trial is None:
+            return None
+        self._asked[trial_id] = (index, trial)
+        return dict(trial.params)
+
+    def _unseen(self, cell: _CellState) -> optuna.Trial | None:
         """A configuration that this cell has not had: TPE's, else a random one; None once its space seems used up."""
-        study = self._studies[cell]
+        distributions = cell.plan.space.distributions()
         for _ in range(_TPE_ATTEMPTS):
-            trial = study.ask(self._distributions)
+            trial = cell.study.ask(distributions)
             if self._is_new(cell, trial.params):
                 return trial
-            study.tell(trial, state=TrialState.FAIL)
+            cell.study.tell(trial, state=TrialState.FAIL)
         for _ in range(_RANDOM_ATTEMPTS):
-            drawn = self._random[cell].ask(self._distributions).params
+            drawn = cell.random.ask(distributions).params
             if self._is_new(cell, drawn):
-                study.enqueue_trial(drawn)
-                return study.ask(self._distributions)
+                cell.study.enqueue_trial(drawn)
+                return cell.study.ask(distributions)
         return None
 
-    def _is_new(self, cell: int, settings: Mapping[str, Any]) -> bool:
+    def _is_new(self, cell: _CellState, settings: Mapping[str, Any]) -> bool:
         name = canonical_json(dict(settings))
-        if name in self._seen[cell]:
+        if name in cell.seen:
             return False
-        self._seen[cell].add(name)
+        cell.seen.add(name)
         return True
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing to save: the Optuna storage holds every finished trial."""
+        """Nothing to save: the event log and the Optuna storage hold every finished trial."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore: the Optuna storage holds every finished trial."""
+        """Nothing to restore: the event log and the Optuna storage hold every finished trial."""
+
+
+def _fits(known: Known, distributions: Mapping[str, Any], objectives: int) -> bool:
+    """Whether a configuration is a point of the space, with every objective that the search has."""
+    if set(known.settings) != set(distributions) or (objectives == 2 and known.cost is None):
+        return False
+    try:
+        return all(
+            distribution._contains(distribution.to_internal_repr(known.settings[name]))
+            for name, distribution in distributions.items()
+        )
+    except (TypeError, ValueError):
+        return False

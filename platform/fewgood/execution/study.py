@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import itertools
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from fewgood.data import list_categories
 from fewgood.errors import SpecError
+from fewgood.execution.study_parts import Budget, Cell, DatasetChoice, Resources, TrainingChoice
 from fewgood.specs import ARMS, Shots, TrialSpec
+from fewgood.store import Home
 from fewgood.trials import make_spec
 
-__all__ = ["Cell", "Study", "load_study"]
+__all__ = ["Study", "load_study", "study_from"]
 
-
-class Cell(BaseModel):
-    """A dataset, category, baseline and number of shots."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    dataset: str
-    category: str
-    baseline: str
-    shots: Shots
-
-    @property
-    def label(self) -> str:
-        """How people name it."""
-        return f"{self.dataset}/{self.category} {self.baseline} {self.shots}-shot"
+_EARLY_STOPPING_SEEDS = 3
+"""Seeds from which a TPE search stops hopeless configurations unless told otherwise."""
 
 
 class Study(BaseModel):
@@ -39,32 +31,38 @@ class Study(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
-    dataset: str
-    root: str | None = None
-    categories: tuple[str, ...] = Field(min_length=1)
-    baselines: tuple[str, ...] = ("patchcore",)
-    shots: tuple[Shots, ...] = (1,)
-    seeds: tuple[int, ...] = (0,)
+    datasets: tuple[DatasetChoice, ...] = Field(min_length=1)
+    baselines: tuple[str, ...] = Field(default=("patchcore",), min_length=1)
+    shots: tuple[Shots, ...] = Field(default=(1,), min_length=1)
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     arm: str = "generate"
     """The arm whose settings are searched."""
     controls: tuple[str, ...] = ("none", "augment")
     """Arms that are run beside it with the same settings, support files and seeds."""
-    trials: int = Field(default=8, ge=1)
-    """Configurations per cell."""
-    space: str = "default"
-    """A search space of `fewgood_spaces`, or the path of a YAML file."""
+    search: Literal["tpe", "grid", "list"] = "tpe"
+    """`tpe` searches the space with Optuna; `grid` runs all of it; `list` runs `configurations`."""
+    configurations: tuple[dict[str, Any], ...] = ()
+    """With `search: list`, the settings of each configuration; `{}` is the defaults."""
+    space: str = "auto"
+    """A search space of `fewgood_spaces`, the path of a YAML file, or `auto`: each cell's own by dataset and baseline."""
     settings: dict[str, Any] = {}
     """`--set` keys that hold for every trial."""
-    keyword: str | None = None
     select_on: Literal["proxy", "test"] = "proxy"
     """What the search maximises: the proxy reads support images alone; `test` is marked in every row."""
+    objectives: tuple[Literal["gain", "cost"], ...] = ("gain",)
+    """`[gain, cost]` searches for the front of both: cost is the seconds that a configuration takes with an empty store."""
     penalty: float = Field(default=0.5, ge=0)
-    """The objective is the mean over seeds minus this many standard errors."""
+    """The gain is the mean over seeds minus this many standard errors."""
+    early_stopping: bool | None = None
+    """Stop a configuration between seeds when it is below the median of its cell; None does so in a TPE search of 3 seeds up."""
+    warm_start: tuple[str, ...] = ()
+    """Names of earlier studies in the same home, whose finished trials inform the search of the same cells."""
+    budget: Budget = Budget()
+    retries: int = Field(default=1, ge=0)
+    """Times a failed trial is tried again before it is recorded as failed."""
+    resources: Resources = Resources()
+    training: TrainingChoice = TrainingChoice()
     search_seed: int = 0
-    concurrent: int | None = Field(default=None, ge=1)
-    """Trials at once; None is as many as the CPUs (or GPUs) allow."""
-    cpus_per_trial: int = Field(default=1, ge=1)
-    gpus_per_trial: float = Field(default=0, ge=0)
 
     @field_validator("arm", "controls")
     @classmethod
@@ -74,31 +72,93 @@ class Study(BaseModel):
                 raise ValueError(f"unknown arm {arm!r}, allowed is one of {', '.join(ARMS)}")
         return value
 
+    @field_validator("baselines", "shots", "seeds", "controls", "objectives", "warm_start")
+    @classmethod
+    def _once(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"{list(value)} names something twice")
+        return value
+
+    @field_validator("objectives")
+    @classmethod
+    def _gain_first(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if value not in (("gain",), ("gain", "cost")):
+            raise ValueError("allowed is [gain] or [gain, cost]")
+        return value
+
+    @model_validator(mode="after")
+    def _listed(self) -> Study:
+        if (self.search == "list") != bool(self.configurations):
+            raise ValueError("`search: list` and `configurations` go together: give both or neither")
+        if self.arm in self.controls:
+            raise ValueError(f"arm {self.arm!r} is searched and cannot be one of the controls as well")
+        if len({cell.label for cell in self.cells}) != len(self.cells):
+            raise ValueError("datasets name a category twice: name each dataset and category once")
+        return self
+
     @property
     def cells(self) -> list[Cell]:
-        """All combinations, in a fixed order."""
+        """All combinations, in a fixed order; a dataset that still says `all` has none."""
         return [
-            Cell(dataset=self.dataset, category=category, baseline=baseline, shots=shots)
-            for category, baseline, shots in itertools.product(self.categories, self.baselines, self.shots)
+            Cell(dataset=entry.name, category=category, baseline=baseline, shots=shots)
+            for entry in self.datasets
+            if entry.categories != "all"
+            for category, baseline, shots in itertools.product(entry.categories, self.baselines, self.shots)
         ]
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether hopeless configurations are stopped between seeds."""
+        if self.early_stopping is None:
+            return self.search == "tpe" and len(self.seeds) >= _EARLY_STOPPING_SEEDS
+        return self.early_stopping and len(self.seeds) > 1
+
+    def dataset_of(self, cell: Cell) -> DatasetChoice:
+        """The entry of `datasets` that a cell comes from."""
+        return next(
+            entry for entry in self.datasets if entry.name == cell.dataset and cell.category in entry.categories
+        )
 
     def spec(self, cell: Cell, *, arm: str, seed: int, settings: Mapping[str, Any]) -> TrialSpec:
         """One run's spec; `settings` are the searched ones."""
+        entry = self.dataset_of(cell)
         return make_spec(
             dataset=cell.dataset,
             category=cell.category,
-            root=self.root,
+            root=entry.root,
             baseline=cell.baseline,
             shots=cell.shots,
             arm=arm,
             seed=seed,
-            keyword=self.keyword,
+            keyword=entry.keywords.get(cell.category),
             settings={**self.settings, **settings},
         )
 
+    def with_categories(self, home: Home) -> Study:
+        """The same study with `categories: all` replaced by the categories that are there.
+
+        Raises:
+            SpecError, DataError: if a root is missing or holds no category.
+        """
+        entries = [
+            entry
+            if entry.categories != "all"
+            else entry.model_copy(
+                update={
+                    "categories": tuple(
+                        list_categories(
+                            entry.name, root=None if entry.root is None else Path(entry.root), home=home.root
+                        )
+                    )
+                }
+            )
+            for entry in self.datasets
+        ]
+        return self.model_copy(update={"datasets": tuple(entries)})
+
 
 def load_study(path: Path) -> Study:
-    """A study from a YAML file; a relative root is relative to the file.
+    """A study from a YAML file; a relative root is relative to the file, and `${NAME}` in it is an environment variable.
 
     Raises:
         SpecError: naming the file, and the key that cannot be meant.
@@ -110,9 +170,11 @@ def load_study(path: Path) -> Study:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SpecError(f"study {path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
-        raise SpecError(f"study {path} must be a mapping with at least name, dataset and categories")
-    if isinstance(document.get("root"), str):
-        document["root"] = str((path.parent / Path(document["root"]).expanduser()).absolute())
+        raise SpecError(f"study {path} must be a mapping with at least name and datasets")
+    for entry in document.get("datasets") or () if isinstance(document.get("datasets"), list) else ():
+        if isinstance(entry, dict) and isinstance(entry.get("root"), str):
+            root = _with_environment(entry["root"], path)
+            entry["root"] = str((path.parent / Path(root).expanduser()).absolute())
     return study_from(document, where=f"study {path}")
 
 
@@ -127,6 +189,30 @@ def study_from(document: Mapping[str, Any], *, where: str) -> Study:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the document"
-        known = ", ".join(Study.model_fields) if first["type"] == "extra_forbidden" else None
-        hint = f"; known keys are {known}" if known else f", got {first.get('input')!r}"
+        hint = ""
+        if first["type"] == "extra_forbidden":
+            hint = f"; known keys are {', '.join(_known_keys(first['loc']))}"
+        elif first["loc"]:
+            hint = f", got {first.get('input')!r}"
         raise SpecError(f"{where}: {key}: {first['msg']}{hint}") from None
+
+
+def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
+    parts: Mapping[str, type[BaseModel]] = {
+        "datasets": DatasetChoice,
+        "budget": Budget,
+        "resources": Resources,
+        "training": TrainingChoice,
+    }
+    owner = parts.get(str(loc[0]), Study) if len(loc) > 1 else Study
+    return list(owner.model_fields)
+
+
+def _with_environment(text: str, path: Path) -> str:
+    def value(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in os.environ:
+            raise SpecError(f"study {path}: root {text!r} needs the environment variable {name}: set it to a folder")
+        return os.environ[name]
+
+    return re.sub(r"\$\{(\w+)\}", value, text)

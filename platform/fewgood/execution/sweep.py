@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import math
-import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fewgood.data import load_category, select_support
-from fewgood.errors import ExecutionError, SpecError
-from fewgood.execution.events import EventLog
+from fewgood.errors import ExecutionError
+from fewgood.execution.driver import Driver, Listener, Watch
+from fewgood.execution.outcomes import CellOutcome, outcomes, spent_seconds
+from fewgood.execution.preflight import check_hosts, check_study
+from fewgood.execution.schedule import concurrency
+from fewgood.execution.searcher import COST, OBJECTIVE, CellPlan, Known
 from fewgood.execution.space import Space
-from fewgood.execution.study import Cell, Study
-from fewgood.store.home import Home
+from fewgood.execution.study import Study
+from fewgood.execution.study_folder import StudyFolder
+from fewgood.specs import canonical_json
+from fewgood.store import Home
 
-__all__ = ["CellOutcome", "SweepOutcome", "check_study", "run_sweep", "study_folder"]
-
-Listener = Callable[[Mapping[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class CellOutcome:
-    """What a sweep found in one cell."""
-
-    cell: Cell
-    trials: list[dict[str, Any]]
-    """The `trial_finished` events, in order of completion, each configuration once."""
-    failed: list[dict[str, Any]]
-    """The `trial_failed` events of configurations that never finished."""
-
-    @property
-    def best(self) -> dict[str, Any] | None:
-        """The trial with the highest objective; of equals the first."""
-        return max(self.trials, key=lambda trial: trial["objective"], default=None)
+__all__ = ["SweepOutcome", "planned_configurations", "run_sweep"]
 
 
 @dataclass(frozen=True)
@@ -45,178 +30,222 @@ class SweepOutcome:
     study: Study
     folder: Path
     cells: list[CellOutcome]
+    within_budget: bool
+    """False when time or cost ended it before every trial was started; a later start with more of it carries on."""
 
 
-def study_folder(home: Home, study: Study) -> Path:
-    """Where a study keeps its file, its Optuna storage and its event log."""
-    return home.studies / study.name
-
-
-def check_study(study: Study, space: Space, home: Home) -> None:
-    """Check data, settings and search space before the first trial starts.
-
-    Raises:
-        FewgoodError: the first thing that would make every trial of a cell fail.
-    """
-    for cell in study.cells:
-        category = load_category(
-            cell.dataset, cell.category, root=None if study.root is None else Path(study.root), home=home.root
-        )
-        for seed in study.seeds:
-            select_support(category, cell.shots, seed)
-        if not category.test:
-            raise ExecutionError(f"cell {cell.label}: the category has no test images, so a sweep measures nothing")
-        for corner in space.corners():
-            for arm in (study.arm, *study.controls):
-                study.spec(cell, arm=arm, seed=study.seeds[0], settings=corner)
-    overlap = sorted(set(space.parameters) & set(study.settings))
-    if overlap:
-        raise SpecError(
-            f"study {study.name!r} fixes {', '.join(overlap)}, which space {space.name!r} searches: "
-            "leave it out of the settings, or use another space"
-        )
-
-
-def run_sweep(study: Study, space: Space, home: Home, *, address: str | None, listener: Listener) -> SweepOutcome:
+def run_sweep(
+    study: Study,
+    spaces: Mapping[str, Space],
+    home: Home,
+    *,
+    address: str | None,
+    listener: Listener,
+    retry_failed: bool = False,
+) -> SweepOutcome:
     """Run what is left of a study.
 
     Args:
-        study: What to sweep; trials of an earlier start of the same study count.
-        space: The search space.
-        home: Where everything is kept; every node must see it.
-        address: A Ray cluster; None starts Ray on this machine.
+        study: What to sweep, with its categories named; trials of an earlier start of the same study count.
+        spaces: Each cell's search space by its label.
+        home: Where everything is kept; with `home.store` every host has a home of its own, else all see this one.
+        address: A Ray cluster; None takes `RAY_ADDRESS`, else starts Ray on this machine.
         listener: Called in this process with each event as it arrives.
+        retry_failed: Start configurations again that an earlier start recorded as failed.
 
     Raises:
-        ExecutionError: if the study cannot be scheduled on the cluster.
-        SpecError: if a study of this name exists with other settings.
+        ExecutionError: if the study cannot be scheduled on the cluster, or the cluster is lost while it runs.
+        FewgoodError: what the checks before the first trial find.
     """
-    folder = _claim(study, space, home)
-    log = EventLog(folder / "events.jsonl")
-    known = _outcomes(study, log.path)
-    left = [max(study.trials - len(outcome.trials), 0) for outcome in known]
-    if sum(left):
-        log.skip_to_end()
-        log.write("sweep_started", study=study.name, cells=[cell.label for cell in study.cells], trials_left=left)
-        seen = [[trial["settings"] for trial in outcome.trials] for outcome in known]
-        _tune(study, space, home, log, left, seen, address=address, listener=listener)
-        log.write("sweep_finished", study=study.name)
-    return SweepOutcome(study, folder, _outcomes(study, log.path))
+    fingerprints = check_study(study, spaces, home)
+    folder = StudyFolder(home, study.name)
+    with folder.driven():
+        folder.claim(study, spaces)
+        before = list(folder.log.read())
+        found = outcomes(study, before, retry_failed=retry_failed)
+        plans = [_plan(study, spaces[one.cell.label], one) for one in found]
+        budget = _Budget(study, spent_seconds(before))
+        if any(plan.trials for plan in plans):
+            plans = [_warmed(plan, study, home) for plan in plans]
+            _tune(
+                study,
+                plans,
+                home,
+                folder,
+                budget,
+                fingerprints,
+                resumed=bool(before),
+                address=address,
+                listener=listener,
+            )
+        after = outcomes(study, folder.log.read())
+    return SweepOutcome(study, folder.path, after, budget.left())
+
+
+def planned_configurations(study: Study, space: Space) -> list[dict[str, Any]] | None:
+    """The configurations that a grid or list fixes, at most as many as the budget has trials; None for a search."""
+    if study.search == "tpe":
+        return None
+    configurations = study.configurations if study.search == "list" else space.grid()
+    return [dict(settings) for settings in configurations][: study.budget.trials]
+
+
+def _plan(study: Study, space: Space, found: CellOutcome) -> CellPlan:
+    fixed = planned_configurations(study, space)
+    names = {canonical_json(settings) for settings in found.done}
+    total = study.budget.trials if fixed is None else len(fixed)
+    left = max(total - len(found.done), 0)
+    first = [*found.interrupted, *(fixed or ())]
+    return CellPlan(
+        found.cell.label,
+        space,
+        left,
+        first=[settings for settings in first if canonical_json(settings) not in names],
+        searched=fixed is None,
+        done=found.done,
+        known=[Known(trial["settings"], trial[OBJECTIVE], trial.get(COST)) for trial in found.finished],
+    )
+
+
+def _warmed(plan: CellPlan, study: Study, home: Home) -> CellPlan:
+    """The plan with what earlier studies found in the same cell, chosen in the same way.
+
+    Raises:
+        SpecError: if an earlier study does not exist.
+        ExecutionError: if it was selected on something else.
+    """
+    warm: list[Known] = []
+    for name in study.warm_start:
+        folder = StudyFolder(home, name)
+        earlier, _ = folder.load()
+        if (earlier.select_on, earlier.arm, earlier.penalty) != (study.select_on, study.arm, study.penalty):
+            raise ExecutionError(
+                f"warm_start {name!r} selected arm {earlier.arm} on {earlier.select_on} with penalty {earlier.penalty:g}, "
+                f"this study {study.arm} on {study.select_on} with {study.penalty:g}: their objectives do not compare"
+            )
+        for found in outcomes(earlier, folder.log.read()):
+            if found.cell.label == plan.label:
+                warm += [Known(trial["settings"], trial[OBJECTIVE], trial.get(COST)) for trial in found.finished]
+    return CellPlan(plan.label, plan.space, plan.trials, plan.first, plan.searched, plan.done, plan.known, warm)
+
+
+class _Budget:
+    """Whether another trial may be started."""
+
+    def __init__(self, study: Study, spent: Mapping[str, float]) -> None:
+        self._budget = study.budget
+        self._spent = dict(spent)
+        self._started = time.monotonic()
+        self._refused = False
+
+    def add(self, event: Mapping[str, Any]) -> None:
+        """Count a finished run."""
+        if event["event"] == "run_finished":
+            for name in self._spent:
+                self._spent[name] += float(event.get(name) or 0.0)
+
+    def may_start(self) -> bool:
+        """Ask before each trial."""
+        limits = (
+            (self._budget.minutes, time.monotonic() - self._started),
+            (self._budget.cpu_minutes, self._spent["cpu_seconds"]),
+            (self._budget.gpu_minutes, self._spent["gpu_seconds"]),
+        )
+        if any(limit is not None and seconds >= 60 * limit for limit, seconds in limits):
+            self._refused = True
+        return not self._refused
+
+    def left(self) -> bool:
+        """Whether no trial was refused."""
+        return not self._refused
 
 
 def _tune(
     study: Study,
-    space: Space,
+    plans: Sequence[CellPlan],
     home: Home,
-    log: EventLog,
-    left: list[int],
-    seen: list[list[dict[str, Any]]],
+    folder: StudyFolder,
+    budget: _Budget,
+    fingerprints: Mapping[str, str],
     *,
+    resumed: bool,
     address: str | None,
     listener: Listener,
 ) -> None:
+    import torch
     from ray import tune
 
     from fewgood.execution.cluster import connected
-    from fewgood.execution.searcher import OBJECTIVE, CellSearcher
-    from fewgood.execution.trial import trainable
+    from fewgood.execution.inbox import Inbox
+    from fewgood.execution.leases import RayLeases
+    from fewgood.execution.scheduler import CellScheduler
+    from fewgood.execution.searcher import CellSearcher
+    from fewgood.execution.trial import Place, trainable
 
-    with connected(address) as resources:
-        concurrent = _concurrency(study, resources)
+    torch.set_num_threads(1)  # the driver only waits
+    starting = time.monotonic()
+    with connected(address) as cluster:
+        hosts = cluster.hosts()
+        concurrent = concurrency(study, hosts)
+        place = Place(str(home.root), home.store, cluster.here)
+        check_hosts(study, cluster, hosts, place, fingerprints)
+        inbox = Inbox()
+        labels = [plan.label for plan in plans]
+
+        def heard(event: Mapping[str, Any]) -> None:
+            budget.add(event)
+            listener(event)
+
+        driver = Driver(folder, labels, inbox, heard)
+        driver.emit(
+            "sweep_started",
+            study=study.name,
+            cells=labels,
+            trials_left=[plan.trials for plan in plans],
+            resumed=resumed,
+            concurrent=concurrent,
+            hosts=[{"address": host.address, "cpus": host.cpus, "gpus": host.gpus} for host in hosts],
+            dashboard=cluster.dashboard,
+            metrics=cluster.metrics,
+            start_seconds=round(time.monotonic() - starting, 1),
+        )
         searcher = CellSearcher(
-            [cell.label for cell in study.cells],
-            space,
-            trials=left,
-            seen=seen,
+            plans,
             seed=study.search_seed,
-            storage=log.path.with_name("optuna.journal"),
+            storage=folder.optuna,
+            objectives=len(study.objectives),
+            may_start=budget.may_start,
         )
         bound = tune.with_parameters(
-            trainable, study=study.model_dump(mode="json"), home=str(home.root), events=str(log.path)
+            trainable,
+            study=study.model_dump(mode="json"),
+            cells=labels,
+            place=place,
+            reporter=inbox,
+            leases=RayLeases.start(),
         )
+        storage = home.shared("studies", study.name, "tune")
         tuner = tune.Tuner(
-            tune.with_resources(bound, {"CPU": study.cpus_per_trial, "GPU": study.gpus_per_trial}),
+            tune.with_resources(bound, {"CPU": study.resources.cpus_per_trial, "GPU": study.resources.gpus_per_trial}),
             tune_config=tune.TuneConfig(
                 metric=OBJECTIVE,
                 mode="max",
                 search_alg=searcher,
-                num_samples=sum(left),
+                scheduler=CellScheduler(len(study.seeds)) if study.stops_early else None,
+                num_samples=sum(plan.trials for plan in plans),
                 max_concurrent_trials=concurrent,
                 reuse_actors=True,
             ),
-            run_config=tune.RunConfig(name="tune", storage_path=str(log.path.parent / "ray"), verbose=0),
+            run_config=tune.RunConfig(
+                name=f"start-{int(time.time())}",
+                storage_path=storage.path,
+                storage_filesystem=storage.filesystem,
+                failure_config=tune.FailureConfig(max_failures=study.resources.restarts),
+                callbacks=[driver.callback()],
+                verbose=0,
+            ),
         )
-        finished = threading.Event()
-        follower = threading.Thread(target=_follow, args=(log, listener, finished), daemon=True)
-        follower.start()
-        try:
+        with driver.following(Watch(study, cluster)):
             tuner.fit()
-        finally:
-            finished.set()
-            follower.join(timeout=10)
-
-
-def _follow(log: EventLog, listener: Listener, finished: threading.Event) -> None:
-    while not finished.wait(0.5):
-        for event in log.new():
-            listener(event)
-    for event in log.new():
-        listener(event)
-
-
-def _concurrency(study: Study, resources: Mapping[str, Any]) -> int:
-    cpus, gpus = float(resources.get("CPU", 0)), float(resources.get("GPU", 0))
-    fits = math.floor(cpus / study.cpus_per_trial)
-    if study.gpus_per_trial:
-        fits = min(fits, math.floor(gpus / study.gpus_per_trial + 1e-9))
-    if fits < 1:
-        raise ExecutionError(
-            f"a trial asks for {study.cpus_per_trial} CPUs and {study.gpus_per_trial:g} GPUs, the cluster has {cpus:g} "
-            f"and {gpus:g}: lower cpus_per_trial or gpus_per_trial in the study, or add a node"
-        )
-    return min(fits, study.concurrent or fits)
-
-
-def _claim(study: Study, space: Space, home: Home) -> Path:
-    """The study's folder; made with its definition, or found with the same one."""
-    folder = study_folder(home, study)
-    folder.mkdir(parents=True, exist_ok=True)
-    definition = {
-        "study": {key: value for key, value in study.model_dump(mode="json").items() if key not in _MAY_CHANGE},
-        "space": {key: repr(value) for key, value in space.parameters.items()},
-    }
-    path = folder / "study.json"
-    if path.exists():
-        known = json.loads(path.read_text())
-        if known != json.loads(json.dumps(definition)):
-            raise SpecError(
-                f"study {study.name!r} exists in {folder} with other settings: give another --name, "
-                "or remove that folder to start over (its runs stay in the ledger)"
-            )
-        return folder
-    partial = folder / ".study.json.partial"
-    partial.write_text(json.dumps(definition, indent=1))
-    partial.replace(path)
-    return folder
-
-
-_MAY_CHANGE = frozenset({"trials", "concurrent", "cpus_per_trial", "gpus_per_trial", "root"})
-"""What a later start of the same study may say differently: more trials, other resources, the same data elsewhere."""
-
-
-def _outcomes(study: Study, path: Path) -> list[CellOutcome]:
-    finished: dict[str, dict[str, dict[str, Any]]] = {}
-    failed: dict[str, dict[str, dict[str, Any]]] = {}
-    for event in EventLog(path).new():
-        if event["event"] == "trial_finished":
-            finished.setdefault(event["cell"], {}).setdefault(event["trial"], event)
-        elif event["event"] == "trial_failed":
-            failed.setdefault(event["cell"], {})[event["trial"]] = event
-    return [
-        CellOutcome(
-            cell,
-            list(finished.get(cell.label, {}).values()),
-            [event for name, event in failed.get(cell.label, {}).items() if name not in finished.get(cell.label, {})],
-        )
-        for cell in study.cells
-    ]
+        driver.emit("sweep_finished", study=study.name, within_budget=budget.left())
+        folder.publish()

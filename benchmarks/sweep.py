@@ -1,0 +1,185 @@
+"""What a sweep's shared work, concurrency and orchestration are worth, as ratios within one run.
+
+    python benchmarks/sweep.py [--steps 150] [--json]
+
+Three measurements on the embedded sample, PatchCore, one shot, one cell:
+
+- store: 12 trials over prompt count, variance weight (3 values) and augmentation size as a sweep with the artifact store, against
+  the same 12 trials each with an empty store; two one-thread workers in both, models built beforehand in both, same numbers.
+- concurrency: 4 trials that share nothing, two at once with one thread each, one at a time with one thread, and one at a time
+  with two threads.
+- orchestration: the first sweep's wall time that no stage used, as a share of it, Ray's start-up apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from fewgood.execution.study import Study, study_from
+from fewgood.store import Home, Ledger
+
+TWELVE = [
+    {"prompts.count": prompts, "generator.variance_weight": weight, "selection.count": count}
+    for prompts, count in ((8, 4), (8, 16), (32, 8), (32, 16))
+    for weight in (0.1, 0.6, 2.0)
+]
+APART = [{"generator.variance_weight": weight, "selection.count": 8} for weight in (0.2, 0.4, 0.8, 1.6)]
+
+
+def study(name: str, configurations: list[dict[str, Any]], steps: int, *, concurrent: int, threads: int = 1) -> Study:
+    return study_from(
+        {
+            "name": name,
+            "datasets": [{"name": "sample", "categories": ["brick"]}],
+            "search": "list",
+            "configurations": configurations,
+            "budget": {"trials": len(configurations)},
+            "settings": {"generator.steps": steps},
+            "resources": {"concurrent": concurrent, "cpus_per_trial": threads},
+        },
+        where="benchmarks/sweep.py",
+    )
+
+
+def sweep(made: Study, home: Home) -> dict[str, float]:
+    """Run a study with Ray: seconds of the sweep, of Ray's start-up before it, and of all stages in it."""
+    from fewgood.execution.sweep import run_sweep
+    from fewgood_spaces import resolve
+
+    spaces = {cell.label: resolve(made.space, dataset=cell.dataset, baseline=cell.baseline) for cell in made.cells}
+    found: list[Any] = []
+    outcome = run_sweep(made, spaces, home, address=None, listener=found.append)
+    assert len(outcome.cells[0].finished) == len(made.configurations), found[-1]
+    moments = {event["event"]: datetime.fromisoformat(event["utc"]) for event in found}
+    first = next(datetime.fromisoformat(event["utc"]) for event in found if event["event"] == "trial_started")
+    seconds = (moments["sweep_finished"] - moments["sweep_started"]).total_seconds()
+    opening = next(event for event in found if event["event"] == "sweep_started")
+    rows = [row for row in Ledger(home).rows() if row["study"] == made.name]
+    return {
+        "seconds": seconds,
+        "ray_start_seconds": opening["start_seconds"],
+        "first_trial_seconds": (first - moments["sweep_started"]).total_seconds(),
+        "run_seconds": sum(event["seconds"] for event in found if event["event"] == "run_finished"),
+        "stage_seconds": sum(entry["seconds"] for row in rows for entry in json.loads(row["stages_json"]).values()),
+    }
+
+
+def alone(job: tuple[dict[str, Any], dict[str, Any], str, str]) -> dict[str, Any]:
+    """One trial with an empty store, in a process of its own."""
+    import torch
+
+    from fewgood.execution.trial import run_configuration
+
+    document, settings, models, folder = job
+    torch.set_num_threads(1)
+    made = Study.model_validate(document)
+    home = Home(Path(folder)).prepare()
+    link_models(Path(models), home.root)
+    run_configuration(made, made.cells[0], settings, home=home, report=lambda _: None, tell=lambda *_, **__: None)
+    return metrics(home)
+
+
+def metrics(home: Home) -> dict[str, Any]:
+    return {
+        row["run_id"]: [row["image_auroc"], row["pixel_auroc"], row["proxy_score"]]
+        for row in Ledger(home).rows()
+        if row["status"] == "ok"
+    }
+
+
+def link_models(source: Path, target: Path) -> None:
+    """Give a home what is built once per machine: the image-text model, WordNet, the drawn sample."""
+    for path in source.iterdir():
+        if path.name not in ("artifacts", "ledger", "studies", "tmp", "locks") and not (target / path.name).exists():
+            (target / path.name).symlink_to(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=150, help="training steps of each generator")
+    parser.add_argument("--json", action="store_true")
+    flags = parser.parse_args()
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        models = Home(folder / "models").prepare()
+        warm = study("warm", [{"selection.count": 2}], 2, concurrent=1)
+        spawn = multiprocessing.get_context("spawn")
+        with spawn.Pool(1) as pool:
+            pool.map(
+                alone, [(warm.model_dump(mode="json"), warm.configurations[0], str(models.root), str(models.root))]
+            )
+
+        def fresh(label: str) -> Home:
+            home = Home(folder / label).prepare()
+            link_models(models.root, home.root)
+            return home
+
+        shared = fresh("shared")
+        with_store = sweep(study("twelve", TWELVE, flags.steps, concurrent=2), shared)
+        jobs = [
+            (study("twelve", TWELVE, flags.steps, concurrent=2).model_dump(mode="json"), settings, str(models.root),
+             str(folder / f"alone-{number}"))
+            for number, settings in enumerate(TWELVE)
+        ]  # fmt: skip
+        started = time.perf_counter()
+        with spawn.Pool(2) as pool:
+            apart = pool.map(alone, jobs, chunksize=1)
+        without_seconds = time.perf_counter() - started
+        numbers: dict[str, Any] = {}
+        for one in apart:
+            numbers |= one
+        mine = metrics(shared)
+        assert mine.keys() == numbers.keys()
+        worst = max(
+            abs(a - b)
+            for run in mine
+            for a, b in zip(mine[run], numbers[run], strict=True)
+            if a is not None and b is not None
+        )
+        two = sweep(study("two", APART, flags.steps, concurrent=2), fresh("two"))
+        one = sweep(study("one", APART, flags.steps, concurrent=1), fresh("one"))
+        wide = sweep(study("wide", APART, flags.steps, concurrent=1, threads=2), fresh("wide"))
+        busy = 2 * with_store["seconds"]
+        result = {
+            "steps": flags.steps,
+            "store": {
+                "with_seconds": with_store["seconds"],
+                "without_seconds": without_seconds,
+                "ratio": with_store["seconds"] / without_seconds,
+                "largest_difference": worst,
+            },
+            "concurrency": {
+                "two_of_one_thread_seconds": two["seconds"],
+                "one_of_one_thread_seconds": one["seconds"],
+                "one_of_two_threads_seconds": wide["seconds"],
+                "throughput_against_one_thread": one["seconds"] / two["seconds"],
+                "throughput_against_two_threads": wide["seconds"] / two["seconds"],
+            },
+            "orchestration": {
+                "share": 1 - with_store["run_seconds"] / busy,
+                "share_one_at_a_time": 1 - one["run_seconds"] / one["seconds"],
+                "ray_start_seconds": with_store["ray_start_seconds"],
+                "first_trial_seconds": with_store["first_trial_seconds"],
+            },
+        }
+    if flags.json:
+        print(json.dumps(result, indent=1))
+        return
+    for part, values in result.items():
+        print(part if isinstance(values, dict) else f"{part}: {values}")
+        for key, value in values.items() if isinstance(values, dict) else ():
+            print(f"  {key}: {value:.3f}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
