@@ -12,7 +12,7 @@ where anomalib has max(p) - p: the same order, but small p do not round to ties 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from fewgood.baselines.anomalib_parts import CflowModel, get_logp, positional_encoding_2d
 from fewgood.baselines.backbone import expect_layers, load_weights
 from fewgood.baselines.detection import Context
-from fewgood.baselines.images import batches
+from fewgood.baselines.frozen import FrozenFeatures
 from fewgood.baselines.registry import CflowOptions
 from fewgood.errors import BaselineError
 
@@ -54,6 +54,14 @@ class CFlow:
         expect_layers(self.model.encoder, options.layers)
         digest = load_weights(self.model.encoder, options.backbone)
         self.model.to(context.device)
+        self.features = FrozenFeatures(
+            self.model.encoder,
+            context,
+            backbone=options.backbone,
+            weights_digest=digest,
+            layers=options.layers,
+            image_size=options.image_size,
+        )
         self.provenance: dict[str, Any] = {
             "backbone": options.backbone,
             "weights_digest": digest,
@@ -62,7 +70,11 @@ class CFlow:
 
     def fit(self, train: Sequence[np.ndarray]) -> None:
         """Train the flows on the training images' feature vectors."""
-        groups = [features for _, features in self._features(train)]
+        found, step = self.features.train_in_batches(train, self.options.batch_size), self.options.batch_size
+        groups = [
+            self._vectors({layer: maps[start : start + step] for layer, maps in found.items()})
+            for start in range(0, len(train), step)
+        ]
         per_epoch = sum(self._fibre_batches(len(rows)) for group in groups for rows, _ in group)
         epochs = max(1, round(self.options.steps / per_epoch))
         parameters = [parameter for decoder in self.model.decoders for parameter in decoder.parameters()]
@@ -83,12 +95,12 @@ class CFlow:
     def score(self, test: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Image scores (N,), the largest value of each map, and maps (N, size, size)."""
         kept: list[list[torch.Tensor]] = [[] for _ in self.options.layers]
-        sizes: list[tuple[int, int]] = []
+        sizes: list[tuple[int, ...]] = []
         self.model.decoders.eval()
-        for place, group in self._features(test):
-            for layer, (rows, conditions) in enumerate(group):
+        for place, found in self.features.test(test, self.options.batch_size):
+            for layer, (rows, conditions) in enumerate(self._vectors(found)):
                 kept[layer].append(self._log_likelihood(layer, rows, conditions))
-            sizes = self._sizes
+            sizes = [tuple(found[layer].shape[-2:]) for layer in self.options.layers]
             self.context.progress("baseline score", place.stop, len(test))
         likelihoods = [torch.cat(parts).reshape(len(test), *size) for parts, size in zip(kept, sizes, strict=True)]
         maps = self._maps(likelihoods)
@@ -97,24 +109,16 @@ class CFlow:
     def _fibre_batches(self, rows: int) -> int:
         return max(1, rows // self.options.fiber_batch_size)
 
-    @torch.no_grad()
-    def _features(
-        self, images: Sequence[np.ndarray]
-    ) -> Iterator[tuple[slice, list[tuple[torch.Tensor, torch.Tensor]]]]:
-        """For each batch its place and, per layer, feature vectors (B*h*w, C) and their positions (B*h*w, P)."""
-        options = self.options
-        for place, batch in batches(
-            images, options.image_size, options.batch_size, normalize=True, device=self.context.device
-        ):
-            found = self.model.encoder(batch)
-            group, self._sizes = [], []
-            for layer in options.layers:
-                count, channels, height, width = found[layer].shape
-                positions = positional_encoding_2d(options.condition_vector, height, width).to(batch.device)
-                conditions = positions.permute(1, 2, 0).reshape(-1, options.condition_vector).repeat(count, 1)
-                group.append((found[layer].permute(0, 2, 3, 1).reshape(-1, channels), conditions))
-                self._sizes.append((height, width))
-            yield place, group
+    def _vectors(self, maps: Mapping[str, torch.Tensor]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Of each layer's maps (B, C, h, w) the feature vectors (B*h*w, C) and their positions (B*h*w, P)."""
+        group = []
+        for layer in self.options.layers:
+            found = maps[layer].to(self.context.device)
+            count, channels, height, width = found.shape
+            positions = positional_encoding_2d(self.options.condition_vector, height, width).to(found.device)
+            conditions = positions.permute(1, 2, 0).reshape(-1, self.options.condition_vector).repeat(count, 1)
+            group.append((found.permute(0, 2, 3, 1).reshape(-1, channels), conditions))
+        return group
 
     def _train_layer(self, layer: int, rows: torch.Tensor, conditions: torch.Tensor, optimizer: Any) -> float:
         """One pass over a batch's vectors of one layer; returns the sum of the steps' losses."""

@@ -39,8 +39,13 @@ class Detection:
 class FeatureCache(Protocol):
     """Keeps arrays that other trials need again."""
 
-    def get(self, key: Mapping[str, Any], compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """The arrays under `key`, from the cache or from `compute`; the same bits either way."""
+    def get(
+        self, key: Mapping[str, Any], compute: Callable[[], dict[str, np.ndarray]], *, keep: bool = True
+    ) -> dict[str, np.ndarray]:
+        """The arrays under `key`, from the cache or from `compute`; the same bits either way.
+
+        With `keep` false only the same run needs them again, so that they need not outlive it.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +57,7 @@ class Context:
     device: torch.device
     cache: FeatureCache | None = None
     test_digest: str | None = None
+    good_images: int = 0
     progress: Progress = silent
 
 
@@ -78,6 +84,7 @@ def detect(
     device: torch.device,
     cache: FeatureCache | None = None,
     test_digest: str | None = None,
+    good_images: int = 0,
     timed_images: int = 0,
     progress: Progress | None = None,
 ) -> Detection:
@@ -90,8 +97,9 @@ def detect(
         seed: Starts every random stream of the baseline.
         home: Where built assets are kept.
         device: Where the networks run.
-        cache: Keeps the test images' features for other trials; used only with `test_digest`.
+        cache: Keeps what a frozen backbone makes of the images; of test images only with `test_digest`.
         test_digest: Names the content and order of `test`.
+        good_images: How many of `train`, from the first on, are the data set's own: other trials need them again.
         timed_images: How many test images are scored once more, one by one, for `latency_ms`; 0 leaves it out.
         progress: Told about each piece of work.
 
@@ -118,7 +126,13 @@ def detect(
     options = entry.options(**spec.option_dict())
     kept = None if cache is None else _Bypass(cache)
     context = Context(
-        seed=seed, home=home, device=device, cache=kept, test_digest=test_digest, progress=progress or silent
+        seed=seed,
+        home=home,
+        device=device,
+        cache=kept,
+        test_digest=test_digest,
+        good_images=good_images,
+        progress=progress or silent,
     )
     with seeded(seed, device):
         started = time.perf_counter()
@@ -154,8 +168,10 @@ class _Bypass:
         self._cache = cache
         self.active = True
 
-    def get(self, key: Mapping[str, Any], compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        return self._cache.get(key, compute) if self.active else compute()
+    def get(
+        self, key: Mapping[str, Any], compute: Callable[[], dict[str, np.ndarray]], *, keep: bool = True
+    ) -> dict[str, np.ndarray]:
+        return self._cache.get(key, compute, keep=keep) if self.active else compute()
 
 
 def _latency_ms(detector: Detector, test: Sequence[np.ndarray], cache: _Bypass | None, count: int) -> float | None:

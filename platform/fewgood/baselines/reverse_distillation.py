@@ -12,7 +12,7 @@ angles, and a ReLU, because the decoder ends in one. What differs from the publi
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from fewgood.baselines.anomalib_parts import (
 )
 from fewgood.baselines.backbone import expect_layers, load_weights
 from fewgood.baselines.detection import Context
-from fewgood.baselines.images import batches
+from fewgood.baselines.frozen import FrozenFeatures
 from fewgood.baselines.registry import ReverseDistillationOptions
 from fewgood.errors import BaselineError, SpecError
 
@@ -64,9 +64,13 @@ class ProjectedTeacher(nn.Module):
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """Three maps, non-negative: (B, 64, H/4, W/4), (B, 128, H/8, W/8), (B, 256, H/16, W/16)."""
+        return self.project(self.extractor(images))
+
+    def project(self, maps: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """As `forward`, from the backbone's maps on."""
         return {
             layer: torch.einsum("oc,bchw->bohw", getattr(self, f"projection{index}"), found).relu()
-            for index, (layer, found) in enumerate(self.extractor(images).items())
+            for index, (layer, found) in enumerate(maps.items())
         }
 
 
@@ -90,6 +94,14 @@ class ReverseDistillation:
         if not native:
             self.model.encoder = ProjectedTeacher(extractor, extractor.out_dims)
         self.model.to(context.device)
+        self.features = FrozenFeatures(
+            extractor,
+            context,
+            backbone=options.backbone,
+            weights_digest=digest,
+            layers=options.layers,
+            image_size=options.image_size,
+        )
         self.provenance: dict[str, Any] = {
             "backbone": options.backbone,
             "weights_digest": digest,
@@ -100,7 +112,7 @@ class ReverseDistillation:
     def fit(self, train: Sequence[np.ndarray]) -> None:
         """Train bottleneck and decoder to restore the teacher's features of the training images."""
         options, model = self.options, self.model
-        taught = [torch.cat(layer) for layer in zip(*(maps for _, maps in self._teach(train)), strict=True)]
+        taught = self._taught(train)
         optimizer = torch.optim.Adam(
             [*model.decoder.parameters(), *model.bottleneck.parameters()], lr=options.lr, betas=(0.5, 0.99)
         )
@@ -122,14 +134,16 @@ class ReverseDistillation:
     @torch.no_grad()
     def score(self, test: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Image scores (N,), the largest value of each map, and maps (N, size, size)."""
-        size = self.options.image_size
+        model, size = self.model, self.options.image_size
         maps = np.empty((len(test), size, size), np.float32)
         scores = np.empty(len(test), np.float64)
-        self.model.eval()
-        for place, batch in self._batches(test):
-            found = self.model(batch)
-            maps[place] = found.anomaly_map.squeeze(1).cpu().numpy()
-            scores[place] = found.pred_score.reshape(-1).cpu().numpy()
+        model.eval()
+        for place, backbone_maps in self.features.test(test, self.options.batch_size):
+            # `ReverseDistillationModel.forward` in evaluation, from its encoder's maps on.
+            encoder = self._teacher(backbone_maps)
+            found = model.anomaly_map_generator(encoder, model.decoder(model.bottleneck(encoder)))
+            maps[place] = found.squeeze(1).cpu().numpy()
+            scores[place] = torch.amax(found, dim=(-2, -1)).reshape(-1).cpu().numpy()
             self.context.progress("baseline score", place.stop, len(test))
         return scores, maps
 
@@ -144,17 +158,22 @@ class ReverseDistillation:
             )
         return extractor
 
-    def _batches(self, images: Sequence[np.ndarray]) -> Iterator[tuple[slice, torch.Tensor]]:
-        return batches(
-            images, self.options.image_size, self.options.batch_size, normalize=True, device=self.context.device
-        )
+    def _teacher(self, maps: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+        """The teacher's three maps from the backbone's."""
+        encoder = self.model.encoder
+        return list((encoder.project(maps) if isinstance(encoder, ProjectedTeacher) else maps).values())
 
     @torch.no_grad()
-    def _teach(self, images: Sequence[np.ndarray]) -> Iterator[tuple[slice, list[torch.Tensor]]]:
-        """The teacher's three maps of each batch, kept on the CPU."""
+    def _taught(self, images: Sequence[np.ndarray]) -> list[torch.Tensor]:
+        """The teacher's three maps of all images, (N, C, h, w), kept on the CPU."""
         self.model.eval()
-        for place, batch in self._batches(images):
-            yield place, [layer.cpu() for layer in self.model.encoder(batch).values()]
+        step = self.options.batch_size
+        found = self.features.train_in_batches(images, step)
+        parts = [
+            self._teacher({layer: maps[start : start + step].to(self.context.device) for layer, maps in found.items()})
+            for start in range(0, len(images), step)
+        ]
+        return [torch.cat([maps.cpu() for maps in layer]) for layer in zip(*parts, strict=True)]
 
 
 def _shuffled(count: int, batch_size: int, steps: int) -> Iterator[torch.Tensor]:

@@ -64,6 +64,7 @@ def detector_node(context: Context, training: Node) -> Node:
             device=context.device,
             cache=StoredFeatures(context),
             test_digest=category.fingerprint,
+            good_images=_good_images(context),
             timed_images=_TIMED_IMAGES,
             progress=context.progress,
         )
@@ -113,6 +114,7 @@ def proxy_node(context: Context, training: Node) -> Node:
 
     def create(folder: Path, made: Mapping[str, Artifact]) -> None:
         from fewgood.baselines import detect
+        from fewgood.baselines.frozen import images_digest
         from fewgood.metrics import image_metrics
 
         seed = stream_seed(spec.seed, PROXY)
@@ -130,6 +132,10 @@ def proxy_node(context: Context, training: Node) -> Node:
             seed=stream_seed(spec.seed, STAGE),
             home=context.store.home.root,
             device=context.device,
+            cache=StoredFeatures(context),
+            # The same views and defects for every arm and option of the cell; named by content, since code makes them.
+            test_digest=images_digest([*good, *bad]),
+            good_images=_good_images(context),
             progress=context.progress,
         )
         defect = np.arange(2 * PROXY_IMAGES) >= PROXY_IMAGES
@@ -152,6 +158,11 @@ def proxy_node(context: Context, training: Node) -> Node:
 def read_proxy(artifact: Artifact) -> float:
     """The proxy's image AUROC, 0 to 1."""
     return float(artifact.read_json("proxy.json")["image_auroc"])
+
+
+def _good_images(context: Context) -> int:
+    """How many of the training images, from the first on, are the data set's own."""
+    return len(context.category.train) if context.spec.arm == "full" else len(context.support.items)
 
 
 def _groups(context: Context) -> dict[str, np.ndarray]:

@@ -26,22 +26,9 @@ GOOD = [_texture(seed) for seed in range(3)]
 TEST = [_texture(10), _texture(11, 64, 80), _texture(12, defect=True), _texture(13, 64, 80, defect=True)]
 
 
-class DictCache:
-    def __init__(self):
-        self.kept, self.computed = {}, 0
-
-    def get(self, key, compute):
-        name = repr(sorted(key.items()))
-        if name not in self.kept:
-            self.computed += 1
-            self.kept[name] = compute()
-        return self.kept[name]
-
-
 def _run(train, test, home, seed=0, name="patchcore", **options):
-    cache, digest = options.pop("cache", None), options.pop("test_digest", None)
     spec = baseline_spec(name, {**SMALL, **options})
-    return detect(spec, train, test, seed=seed, home=home, device=CPU, cache=cache, test_digest=digest)
+    return detect(spec, train, test, seed=seed, home=home, device=CPU)
 
 
 def test_patchcore_separates_a_gross_defect_and_says_what_it_used(tmp_path):
@@ -89,19 +76,6 @@ def test_the_caller_s_random_state_is_left_alone():
     assert np.array_equal(expected[1], np.random.rand(2))  # noqa: NPY002
 
 
-def test_cached_features_give_the_same_bits_and_are_computed_once(tmp_path):
-    cache = DictCache()
-    plain = _run(GOOD, TEST, tmp_path)
-    for _ in range(2):
-        cached = _run(GOOD, TEST, tmp_path, cache=cache, test_digest="t")
-        assert np.array_equal(plain.image_scores, cached.image_scores)
-        assert np.array_equal(plain.anomaly_maps, cached.anomaly_maps)
-    assert cache.computed == 1
-    _run(GOOD, TEST, tmp_path, cache=cache, test_digest="other")
-    _run(GOOD, TEST, tmp_path, cache=cache, test_digest="t", image_size=72)
-    assert cache.computed == 3
-
-
 def test_scores_do_not_depend_on_the_other_test_images(tmp_path):
     both, alone = _run(GOOD, TEST, tmp_path), _run(GOOD, TEST[2:3], tmp_path)
     assert alone.image_scores[0] == pytest.approx(both.image_scores[2], rel=1e-5)
@@ -111,19 +85,6 @@ def test_the_memory_bank_has_the_same_capacity_for_every_arm(tmp_path):
     assert _run(GOOD[:1], [], tmp_path).provenance["memory_bank"] == 64
     assert _run(GOOD, [], tmp_path, coreset_size=100).provenance["memory_bank"] == 100
     assert _run(GOOD, [], tmp_path, coreset_size=100, coreset_sampling_ratio=0.1).provenance["memory_bank"] == 19
-
-
-def test_k_center_greedy_makes_anomalib_s_picks(capfd):
-    from fewgood.baselines.anomalib_parts import KCenterGreedy
-    from fewgood.baselines.coreset import k_center_greedy
-
-    patches = torch.randn(300, 40, generator=torch.Generator().manual_seed(1))
-    with seeded(3, CPU):
-        expected = KCenterGreedy(patches, sampling_ratio=0.2).select_coreset_idxs()
-    capfd.readouterr()
-    with seeded(3, CPU):
-        assert k_center_greedy(patches, 60).tolist() == expected
-    assert capfd.readouterr().err == ""
 
 
 def test_duplicated_images_are_no_trouble(tmp_path):
