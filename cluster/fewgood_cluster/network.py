@@ -170,9 +170,9 @@ def remove_leftovers() -> list[int]:
 def _remove_leftovers() -> list[int]:
     owners = {}
     for link in json.loads(_ip("-json", "link", "show", "type", "bridge") or "[]"):
-        number = str(link.get("ifname", "")).removeprefix(_PREFIX)
-        if number.isdigit() and link["ifname"].startswith(_PREFIX):
-            owners[int(number)] = str(link.get("ifalias", ""))
+        name = str(link.get("ifname", ""))
+        if name.startswith(_PREFIX) and name.removeprefix(_PREFIX).isdigit():
+            owners[int(name.removeprefix(_PREFIX))] = str(link.get("ifalias", ""))
     gone = []
     for number, owner in owners.items():
         pid, _, started = owner.partition(" ")
