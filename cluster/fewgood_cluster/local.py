@@ -308,15 +308,23 @@ def _run(cluster: LocalCluster, command: Sequence[str]) -> int:
     process = cluster.popen(cluster.hosts[0], command)
     try:
         status: int = process.wait()
-    except (KeyboardInterrupt, _Ended):
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(timeout=_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    except (KeyboardInterrupt, _Ended) as reason:
+        # Ctrl-C has reached the command too, which shares the terminal; a signal sent to this process has not.
+        if isinstance(reason, _Ended) or not _ends(process):
+            process.terminate()
+            if not _ends(process):
+                process.kill()
+                process.wait()
         raise
     return status if status >= 0 else 128 - status
+
+
+def _ends(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        process.wait(timeout=_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
