@@ -174,6 +174,7 @@ class LocalCluster:
             if not name.startswith(("RAY_", "AWS_", "FEWGOOD_")) and not name.lower().endswith("_proxy")
         }
         own = {
+            "RAY_ADDRESS": self.address,  # also for Ray's own processes: they would look at all processes of the machine
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": self._token,
             "RAY_USAGE_STATS_ENABLED": "0",
@@ -184,12 +185,12 @@ class LocalCluster:
 
     def popen(self, host: str, argv: Sequence[str], *, env: Mapping[str, str] | None = None, **options: Any) -> Any:
         """Start a command on a host as a `subprocess.Popen`; `env` is added to the host's environment."""
-        full = {**self.environment(host), "RAY_ADDRESS": self.address, **(env or {})}
+        full = {**self.environment(host), **(env or {})}
         return subprocess.Popen(self.network.inside(host, argv), env=full, **options)  # noqa: S603
 
     def run(self, host: str, argv: Sequence[str], *, env: Mapping[str, str] | None = None, **options: Any) -> Any:
         """Run a command on a host to its end, as `subprocess.run` does; `env` is added to the host's environment."""
-        full = {**self.environment(host), "RAY_ADDRESS": self.address, **(env or {})}
+        full = {**self.environment(host), **(env or {})}
         options.setdefault("check", False)
         return subprocess.run(self.network.inside(host, argv), env=full, **options)  # noqa: S603
 
