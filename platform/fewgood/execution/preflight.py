@@ -92,12 +92,12 @@ def check_hosts(
     if place.store is None:
         marker = Path(place.root) / "tmp" / f"seen-by-all-{uuid.uuid4().hex}"
         marker.write_text("fewgood")
-    task = ray.remote(_check_host).options(num_cpus=0, max_retries=0)
+    task = ray.remote(_check_host)
     expected = {"versions": _code(), "fingerprints": dict(fingerprints)}
     asked = {
-        task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(host.node, soft=False)).remote(
-            study.model_dump(mode="json"), place, expected, None if marker is None else str(marker)
-        ): host
+        task.options(
+            num_cpus=0, max_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(host.node, soft=False)
+        ).remote(study.model_dump(mode="json"), place, expected, None if marker is None else str(marker)): host
         for host in others
     }
     problems = []

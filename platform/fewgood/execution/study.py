@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from fewgood.data import list_categories
 from fewgood.errors import SpecError
 from fewgood.execution.study_parts import Budget, Cell, DatasetChoice, Resources, TrainingChoice
-from fewgood.specs import ARMS, Shots, TrialSpec
+from fewgood.specs import ARMS, Shots, TrialSpec, canonical_json
 from fewgood.store import Home
 from fewgood.trials import make_spec
 
@@ -77,6 +77,14 @@ class Study(BaseModel):
     def _once(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
         if len(set(value)) != len(value):
             raise ValueError(f"{list(value)} names something twice")
+        return value
+
+    @field_validator("configurations")
+    @classmethod
+    def _different(cls, value: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        names = [canonical_json(settings) for settings in value]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"{twice[0]} is given twice")
         return value
 
     @field_validator("objectives")

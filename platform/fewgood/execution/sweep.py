@@ -65,7 +65,7 @@ def run_sweep(
         found = outcomes(study, before, retry_failed=retry_failed)
         plans = [_plan(study, spaces[one.cell.label], one) for one in found]
         budget = _Budget(study, spent_seconds(before))
-        if any(plan.trials for plan in plans):
+        if any(plan.trials for plan in plans) and budget.may_start():
             plans = [_warmed(plan, study, home) for plan in plans]
             _tune(
                 study,
@@ -93,7 +93,7 @@ def planned_configurations(study: Study, space: Space) -> list[dict[str, Any]] |
 def _plan(study: Study, space: Space, found: CellOutcome) -> CellPlan:
     fixed = planned_configurations(study, space)
     names = {canonical_json(settings) for settings in found.done}
-    total = study.budget.trials if fixed is None else len(fixed)
+    total = min(study.budget.trials, space.size() or study.budget.trials) if fixed is None else len(fixed)
     left = max(total - len(found.done), 0)
     first = [*found.interrupted, *(fixed or ())]
     return CellPlan(
@@ -172,7 +172,6 @@ def _tune(
     address: str | None,
     listener: Listener,
 ) -> None:
-    import torch
     from ray import tune
 
     from fewgood.execution.cluster import connected
@@ -182,7 +181,6 @@ def _tune(
     from fewgood.execution.searcher import CellSearcher
     from fewgood.execution.trial import Place, trainable
 
-    torch.set_num_threads(1)  # the driver only waits
     starting = time.monotonic()
     with connected(address) as cluster:
         hosts = cluster.hosts()

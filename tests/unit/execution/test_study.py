@@ -55,6 +55,7 @@ def test_a_relative_root_is_beside_the_file(tmp_path):
         ({"controls": ["generate"]}, "cannot be one of the controls"),
         ({"search": "list"}, "go together"),
         ({"configurations": [{}]}, "go together"),
+        ({"search": "list", "configurations": [{"a": 1}, {"a": 1}]}, "is given twice"),
         ({"objectives": ["cost"]}, r"allowed is \[gain\] or \[gain, cost\]"),
         ({"name": "../x"}, "name: "),
         ({"shots": [0.5]}, "shots"),
