@@ -13,8 +13,10 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -109,8 +111,7 @@ class LocalCluster:
             log = self.folder(object_store.HOST) / "server.log"
             with log.open("wb") as file:
                 self._store.start(file)
-            self._start(self.hosts[:1])
-            self._start(self.hosts[1:])
+            self._wait(self._launch(self.hosts[:1], until_open=True) | self._launch(self.hosts[1:]))
             self._store.wait(log)
         except BaseException:
             self.down()
@@ -210,14 +211,10 @@ class LocalCluster:
         """Start Ray on some hosts again, after `kill`, or after Ray took them for dead."""
         for host in hosts:
             self.network.kill(host)
-        self._start(hosts)
+        self._wait(self._launch(hosts))
 
-    def _start(self, hosts: Sequence[str]) -> None:
-        """Run `ray start` on some hosts at once.
-
-        Raises:
-            ExecutionError: with the last lines of what it printed, if Ray does not start on one.
-        """
+    def _launch(self, hosts: Sequence[str], *, until_open: bool = False) -> dict[str, subprocess.Popen[bytes]]:
+        """Run `ray start` on some hosts at once, and wait until the head's port is open if asked to."""
         started: dict[str, subprocess.Popen[bytes]] = {}
         for host in hosts:
             self.home(host).mkdir(exist_ok=True)
@@ -226,6 +223,25 @@ class LocalCluster:
                 started[host] = subprocess.Popen(  # noqa: S603
                     argv, env=self.environment(host), stdin=subprocess.DEVNULL, stdout=log, stderr=log
                 )
+        head = (self.network.address(self.hosts[0]), _PORT)
+        deadline = time.monotonic() + _START_SECONDS
+        while (
+            until_open and time.monotonic() < deadline and all(process.poll() is None for process in started.values())
+        ):
+            try:
+                socket.create_connection(head, timeout=1).close()
+            except OSError:
+                time.sleep(0.1)  # it is not up yet; `_wait` says so if it never is
+            else:
+                break
+        return started
+
+    def _wait(self, started: Mapping[str, subprocess.Popen[bytes]]) -> None:
+        """Wait until `ray start` has ended on all hosts.
+
+        Raises:
+            ExecutionError: with the last lines of what it printed, if Ray does not start on one.
+        """
         for host, process in started.items():
             try:
                 status: int | str = process.wait(timeout=_START_SECONDS)
