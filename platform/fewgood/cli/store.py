@@ -6,9 +6,8 @@ import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
-from fewgood.cli.common import HomeOption, JsonOption, StoreOption, begin, console, print_json
+from fewgood.cli.common import HomeOption, JsonOption, StoreOption, begin, print_json
 from fewgood.errors import SpecError
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ __all__ = ["register"]
 
 StageOption = Annotated[str | None, typer.Option("--stage", help="Only artifacts of this stage, e.g. generator.")]
 
+_NUMBERS = ("size", "age", "artifacts", "youngest", "oldest")
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -119,11 +119,10 @@ def _prune(
         )
         return
     for total in totals(done.removed):
-        line = f"{total.place} {total.stage}: {total.count} artifacts, {_size_text(total.bytes)}"
-        console.print(line, markup=False, soft_wrap=True)
+        typer.echo(f"{total.place} {total.stage}: {total.count} artifacts, {_size_text(total.bytes)}")
     kept = ", ".join(f"{count} {reason}" for reason, count in done.kept.items()) or "none"
     verb = "would be freed" if dry_run else "freed"
-    console.print(f"{_size_text(done.bytes)} {verb}, {len(done.removed)} artifacts; kept: {kept}", markup=False)
+    typer.echo(f"{_size_text(done.bytes)} {verb}, {len(done.removed)} artifacts; kept: {kept}")
 
 
 def _everything(home: Home, stage: str | None) -> list[Held]:
@@ -151,14 +150,13 @@ def _described(item: Held) -> dict[str, Any]:
 
 
 def _print_table(names: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    table = Table(box=None, pad_edge=False)
-    for name in names:
-        table.add_column(
-            name, justify="right" if name in ("size", "age", "artifacts", "youngest", "oldest") else "left"
-        )
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
+    for row in (names, *rows):
+        cells = [
+            cell.rjust(width) if name in _NUMBERS else cell.ljust(width)
+            for name, cell, width in zip(names, row, widths, strict=True)
+        ]
+        typer.echo("  ".join(cells).rstrip())
 
 
 def _size_text(count: float) -> str:

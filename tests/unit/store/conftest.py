@@ -55,5 +55,6 @@ def location(request, tmp_path):
         (tmp_path / "root").mkdir()
         return Location(pafs.SubTreeFileSystem(str(tmp_path / "root"), pafs.LocalFileSystem()), "ledger", "sub/ledger")
     memory = fsspec.filesystem("memory", skip_instance_cache=True)
-    memory.store.clear()
+    memory.store.clear()  # what lies in memory is shared by the whole process
+    memory.pseudo_dirs[:] = [""]
     return Location(pafs.PyFileSystem(pafs.FSSpecHandler(memory)), "/ledger", "memory://ledger")

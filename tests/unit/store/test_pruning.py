@@ -175,14 +175,14 @@ def test_totals_by_stage(home):
 
 @pytest.fixture
 def command(monkeypatch, capsys):
-    """Run `fewgood store` with words; its exit status, its JSON document, and stderr."""
+    """Run `fewgood store` with words; its exit status, stdout (as JSON with --json), and stderr."""
 
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["fewgood", "store", *map(str, words)])
         with pytest.raises(SystemExit) as caught:
             main()
         told = capsys.readouterr()
-        return caught.value.code, json.loads(told.out) if told.out else None, told.err
+        return caught.value.code, json.loads(told.out) if "--json" in words else told.out, told.err
 
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
@@ -209,11 +209,11 @@ def test_the_commands(command, shared):
     assert document["bytes"]["shared"] == document["folders"]["shared"]["artifacts"] > 0
     _, document, _ = command("prune", *where, "--json")
     assert document["kept"] == {"young": 8}
-    status, _, told = command("prune", *where, "--older-than", "0s", "--stage", "pool")
+    status, told, _ = command("prune", *where, "--older-than", "0s", "--stage", "pool")
     assert status == 0
     assert "shared pool: 2 artifacts" in told
     assert "freed, 4 artifacts; kept: none" in told
-    status, _, told = command("list", *where)
+    status, told, _ = command("list", *where)
     assert "pool" not in told
     assert "generator" in told
     status, _, told = command("prune", *where, "--older-than", "soon")
