@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import duckdb
@@ -47,7 +46,12 @@ class Settings:
     @property
     def shown(self) -> str:
         """The ledger's place as people write it."""
-        return self.ledger or str(self.home.ledger)
+        return self.ledger or self.location.shown
+
+    @property
+    def location(self) -> Location:
+        """The ledger's place: what was named, else the shared store's, else the home's."""
+        return self.home.shared("ledger") if self.ledger is None else Location.of(self.ledger)
 
 
 class Source:
@@ -73,8 +77,7 @@ class Source:
         """The index; an error of its location is raised as it is."""
         with self._opening:
             if self._index is None:
-                where: str | Path = self.settings.ledger or self.settings.home.ledger
-                index = LedgerIndex(Location.of(where), memory_limit=_MEMORY)
+                index = LedgerIndex(self.settings.location, memory_limit=_MEMORY)
                 derive(index)
                 self._index = index
             return self._index

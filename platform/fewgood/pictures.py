@@ -15,7 +15,7 @@ from PIL import Image
 from fewgood.data import Category, Item, load_category, read_image, read_mask
 from fewgood.errors import FewgoodError, StoreError
 from fewgood.leaderboard.report import CellPictures, render_report
-from fewgood.store import Home
+from fewgood.store import ArtifactStore, Home
 
 __all__ = ["SIDE", "cell_pictures", "report_html", "run_pictures", "write_report"]
 
@@ -88,7 +88,9 @@ def run_pictures(row: Mapping[str, Any], home: Home, *, side: int = SIDE) -> Cel
     stages = json.loads(row["stages_json"])
     root = None if data["root"] is None else Path(data["root"])
     category = load_category(data["dataset"], data["category"], root=root, home=home.root)
-    training = home.artifacts / "training_set" / stages["training_set"]["artifacts"][0]
+    training = _artifact(home, "training_set", stages["training_set"]["artifacts"][0])
+    if training is None:
+        raise FileNotFoundError(f"the run's training set is no longer in the store of {home.root}")
     origins = json.loads((training / "training_set.json").read_text())
     generated = [
         (_png(read_image(training / entry["file"]), side), _caption(entry, origins["prompt"]))
@@ -105,13 +107,20 @@ def run_pictures(row: Mapping[str, Any], home: Home, *, side: int = SIDE) -> Cel
     )
 
 
+def _artifact(home: Home, stage: str, digest: str) -> Path | None:
+    """An artifact's folder, fetched where only a shared store has it; None if it is gone."""
+    found = ArtifactStore(home).open(stage, digest)
+    return None if found is None else found.path
+
+
 def _rejected(
     rejected: Sequence[Mapping[str, Any]], stages: Mapping[str, Any], home: Home, side: int
 ) -> list[tuple[bytes, str]]:
     """The candidates that the integrator scored lowest."""
     scored = sorted((entry for entry in rejected if entry["score"] is not None), key=lambda entry: entry["score"])
     found: list[tuple[bytes, str]] = []
-    folders = [home.artifacts / "pool" / name for name in stages.get("pool", {}).get("artifacts", ())]
+    chunks = [_artifact(home, "pool", name) for name in stages.get("pool", {}).get("artifacts", ())]
+    folders = [folder for folder in chunks if folder is not None]
     for entry in scored[:_REJECTED]:
         path = next((p for folder in folders if (p := folder / f"{entry['index']:05d}-0.png").is_file()), None)
         if path is not None:
@@ -122,10 +131,10 @@ def _rejected(
 def _detections(
     row: Mapping[str, Any], stages: Mapping[str, Any], category: Category, home: Home, side: int
 ) -> list[tuple[bytes, bytes, bytes | None, str]]:
-    path = home.artifacts / "detector" / stages["detector"]["artifacts"][0] / "maps.npz"
-    if not path.is_file():
+    folder = _artifact(home, "detector", stages["detector"]["artifacts"][0])
+    if folder is None or not (folder / "maps.npz").is_file():
         return []
-    with np.load(path) as stored:
+    with np.load(folder / "maps.npz") as stored:
         indices, maps = stored["index"].tolist(), stored["maps"].astype(np.float32)
     low, high = float(np.quantile(maps, 0.02)), float(np.quantile(maps, 0.998))
     # Defects first, one of each type before a second of any; one good image to compare with.

@@ -21,13 +21,14 @@ def register(app: typer.Typer) -> None:
         where = begin(home, json_output=json_output)
         from fewgood.store import Ledger
 
-        done = Ledger(where).compact()
+        ledger = Ledger(where)
+        done = ledger.compact()
         left_out = [{"file": name, "reason": reason} for name, reason in done.left_out]
         if json_output:
             print_json({"status": "ok", **dataclasses.asdict(done), "left_out": left_out})
             return
         console.print(
-            f"{where.ledger}: {done.files_before} files before, {done.files_after} after, {done.rows} rows merged",
+            f"{ledger.location.shown}: {done.files_before} files before, {done.files_after} after, {done.rows} rows merged",
             markup=False,
             soft_wrap=True,
         )

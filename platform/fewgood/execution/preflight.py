@@ -166,11 +166,9 @@ def _probe_store(home: Home) -> None:
     location = home.shared("probes")
     name = f"probe-{uuid.uuid4().hex}"
     try:
-        location.filesystem.create_dir(location.path, recursive=True)
-        with location.filesystem.open_output_stream(location.child(name)) as stream:
-            stream.write(b"fewgood")
-        with location.filesystem.open_input_stream(location.child(name)) as stream:
-            content = stream.read()
+        location.make()
+        location.put(name, b"fewgood")
+        content = location.read(name)
         location.delete(name)
     except FILE_ERRORS as error:
         raise StoreError(

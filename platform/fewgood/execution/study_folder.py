@@ -107,11 +107,10 @@ class StudyFolder:
             return
         target = self._home.shared("studies", self.name)
         try:
-            target.filesystem.create_dir(target.path, recursive=True)
+            target.make()
             for path in (self.log.path, self.optuna, self._definition):
                 if path.exists():
-                    with target.filesystem.open_output_stream(target.child(path.name)) as stream:
-                        stream.write(path.read_bytes())
+                    target.put(path.name, path.read_bytes())
         except FILE_ERRORS as error:
             raise StoreError(f"study {self.name!r} cannot be copied to {target.shown} ({error})") from error
 
@@ -123,8 +122,7 @@ class StudyFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         for path in (self.log.path, self.optuna, self._definition):  # the definition last: its existence means complete
             try:
-                with source.filesystem.open_input_stream(source.child(path.name)) as stream:
-                    content = stream.read()
+                content = source.read(path.name)
             except FileNotFoundError:
                 continue
             except FILE_ERRORS as error:

@@ -118,7 +118,7 @@ class Context:
 
     def ensure(self, node: Node) -> Artifact:
         """The node's artifact, made with its inputs if it is not there; the cost is recorded under its stage."""
-        found = self.store.find(node.key)
+        found = self.store.reuse(node.key)
         if found is not None:
             self._record(node, 0.0, reused=found)
             return found
