@@ -202,3 +202,43 @@ def test_patchcore_equals_anomalib_s_engine(tmp_path, monkeypatch, home, images,
     assert image_metrics(defect, found)["image_auroc"] == pytest.approx(
         image_metrics(defect, theirs)["image_auroc"], abs=1e-4
     )
+
+
+def test_a_study_s_trials_send_no_image_through_the_backbone_twice(tmp_path, shared_home, monkeypatch):
+    """Arms, seeds and options of one cell, each with its proxy; then the last where nothing is kept."""
+    from fewgood.baselines.anomalib_parts import TimmFeatureExtractor
+    from fewgood.data import load_category
+    from fewgood.pipeline import run
+    from fewgood.specs import DataSpec, SelectionSpec, TrialSpec
+    from fewgood.store import Home
+
+    category = load_category("sample", "brick", root=None, home=shared_home)
+    seen = []
+    real = TimmFeatureExtractor.forward
+    monkeypatch.setattr(
+        TimmFeatureExtractor, "forward", lambda self, inputs: seen.append(len(inputs)) or real(self, inputs)
+    )
+
+    def trial(home, *, arm="augment", seed=0, **options):
+        spec = TrialSpec(
+            data=DataSpec(dataset="sample", category="brick"), arm=arm, seed=seed, selection=SelectionSpec(count=3),
+            baseline=baseline_spec("patchcore", {"image_size": 64, **options}),
+        )  # fmt: skip
+        seen.clear()
+        # The latency is that of images nobody has seen: four more.
+        result = run(spec, Home(home), category=category, proxy=True)
+        return sum(seen) - 4, result.metrics | {"proxy": result.row["proxy_score"]}
+
+    home = tmp_path / "study"
+    views = 64
+    calls, _ = trial(home)
+    assert calls == len(category.test) + views + 1 + 3
+    calls, _ = trial(home, coreset_size=100)
+    assert calls == 3
+    calls, _ = trial(home, arm="none")
+    assert calls == 0
+    calls, _ = trial(home, arm="full")
+    assert calls == len(category.train)
+    calls, kept = trial(home, arm="full", seed=1)
+    assert calls == views
+    assert trial(tmp_path / "alone", arm="full", seed=1)[1] == pytest.approx(kept, abs=1e-6)
