@@ -81,6 +81,16 @@ class Document:
                 return None
         return value
 
+    def mapping(self, key: Key) -> dict[str, Any]:
+        """The mapping at a key; empty where there is none. That it is none is for the schema to say."""
+        value = self.get(key)
+        return value if isinstance(value, dict) else {}
+
+    def items(self, key: Key) -> list[Any]:
+        """The list at a key; empty where there is none."""
+        value = self.get(key)
+        return value if isinstance(value, list) else []
+
 
 def key_of(key: Sequence[str | int]) -> str:
     """A key as people write it: `spec.workerGroupSpecs[0].groupName`."""

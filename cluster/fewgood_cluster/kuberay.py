@@ -93,15 +93,13 @@ def _service_type(document: Document, key: Key) -> None:
 
 def _pods(document: Document, cluster: Key) -> Iterator[Key]:
     yield (*cluster, "headGroupSpec", "template", "spec")
-    groups = document.get((*cluster, "workerGroupSpecs"))
-    for position in range(len(groups) if isinstance(groups, list) else 0):
+    for position in range(len(document.items((*cluster, "workerGroupSpecs")))):
         yield (*cluster, "workerGroupSpecs", position, "template", "spec")
 
 
 def _containers(document: Document, pod: Key) -> Iterator[tuple[Key, Mapping[str, Any]]]:
     for name in ("containers", "initContainers"):
-        items = document.get((*pod, name))
-        for position, item in enumerate(items if isinstance(items, list) else []):
+        for position, item in enumerate(document.items((*pod, name))):
             if isinstance(item, Mapping):
                 yield (*pod, name, position), item
 
@@ -109,36 +107,31 @@ def _containers(document: Document, pod: Key) -> Iterator[tuple[Key, Mapping[str
 def _pod(document: Document, pod: Key) -> None:
     if document.get((*pod, "hostNetwork")) is True:
         document.error((*pod, "hostNetwork"), "puts Ray's ports on the machine's own addresses: leave it out")
-    pod_context = document.get((*pod, "securityContext")) or {}
+    pod_context = document.mapping((*pod, "securityContext"))
     for key, container in _containers(document, pod):
         check_image(document, (*key, "image"), container.get("image"))
-        ports = container.get("ports")
-        for position, port in enumerate(ports if isinstance(ports, list) else []):
+        for position, port in enumerate(document.items((*key, "ports"))):
             if isinstance(port, Mapping) and port.get("hostPort"):
                 where = (*key, "ports", position, "hostPort")
                 document.error(where, "puts the port on the machine's own addresses: leave it out")
-        for position, variable in enumerate(_list(container.get("env"))):
+        for position, variable in enumerate(document.items((*key, "env"))):
             if isinstance(variable, Mapping) and variable.get("value"):
                 assignment = f"{variable.get('name')}={variable['value']}"
                 check_secret(document, (*key, "env", position, "value"), assignment)
-        resources = container.get("resources")
-        if not (isinstance(resources, Mapping) and (resources.get("requests") or resources.get("limits"))):
+        resources = document.mapping((*key, "resources"))
+        if not (resources.get("requests") or resources.get("limits")):
             document.warning((*key, "resources"), "no requests: Ray takes all CPUs of the machine for its own")
-        context = container.get("securityContext") or {}
+        context = document.mapping((*key, "securityContext"))
         if not (context.get("runAsNonRoot") or pod_context.get("runAsNonRoot")):
             document.warning((*key, "securityContext"), "may run as root: give runAsNonRoot: true")
 
 
 def _variable(document: Document, pod: Key, name: str) -> str | None:
     """A variable of a pod's first container, which is Ray's; one that comes from elsewhere is not known here."""
-    for variable in _list(document.get((*pod, "containers", 0, "env"))):
+    for variable in document.items((*pod, "containers", 0, "env")):
         if isinstance(variable, Mapping) and variable.get("name") == name:
             return str(variable["value"]) if variable.get("value") else None
     return None
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def _served(document: Document) -> None:

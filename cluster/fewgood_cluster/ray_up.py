@@ -22,6 +22,9 @@ from fewgood_cluster.rules import (
 __all__ = ["check_ray_up"]
 
 _STARTS = ("head_start_ray_commands", "worker_start_ray_commands")
+_REFUSALS = (ValueError, RuntimeError, ImportError, AssertionError, AttributeError, KeyError, TypeError)
+"""What Ray raises at a file that its schema lets pass and that it cannot use."""
+
 _EVERY_ADDRESS = ("0.0.0.0", "::", "[::]", "''", '""')  # noqa: S104 - these are what is refused
 
 
@@ -68,7 +71,7 @@ def _prepared(document: Document) -> None:
     level, logger.level = logger.level, logging.CRITICAL + 1
     try:
         validate_config(prepare_config(copy.deepcopy(document.data)))
-    except (ClickException, ValidationError, ValueError, RuntimeError, ImportError, AssertionError, KeyError) as error:
+    except (ClickException, ValidationError, *_REFUSALS) as error:
         said = error.message if isinstance(error, (ClickException, ValidationError)) else str(error)
         document.error(("provider",), f"Ray refuses it: {' '.join(said.split())[:300]}")
     finally:
@@ -77,10 +80,9 @@ def _prepared(document: Document) -> None:
 
 def _start(document: Document, name: str) -> None:
     """The commands that start Ray on the head, or on a worker."""
-    commands = document.data.get(name)
     starts = [
         (position, command)
-        for position, command in enumerate(commands if isinstance(commands, list) else [])
+        for position, command in enumerate(document.items((name,)))
         if isinstance(command, str) and "ray start" in command
     ]
     if not starts:
@@ -103,11 +105,8 @@ def _start(document: Document, name: str) -> None:
 
 
 def _run_options(document: Document, name: str) -> list[str]:
-    docker = document.data.get("docker")
-    if not isinstance(docker, Mapping):
-        return []
     own = "head_run_options" if name.startswith("head") else "worker_run_options"
-    return [str(word) for key in ("run_options", own) for word in docker.get(key) or []]
+    return [str(word) for key in ("run_options", own) for word in document.items(("docker", key))]
 
 
 def _assigned(name: str, text: str) -> str | None:
@@ -116,8 +115,8 @@ def _assigned(name: str, text: str) -> str | None:
 
 
 def _images(document: Document) -> None:
-    docker = document.data.get("docker")
-    if not isinstance(docker, Mapping) or not docker:
+    docker = document.mapping(("docker",))
+    if not docker:
         document.warning(
             ("docker",), "no image is named: see to it that all hosts have the same fewgood, Python and Ray"
         )
@@ -128,8 +127,7 @@ def _images(document: Document) -> None:
 
 
 def _token_file(document: Document) -> None:
-    mounts = document.data.get("file_mounts")
-    mounted = isinstance(mounts, Mapping) and any(str(target).endswith("/.ray/auth_token") for target in mounts)
+    mounted = any(str(target).endswith("/.ray/auth_token") for target in document.mapping(("file_mounts",)))
     named = any("RAY_AUTH_TOKEN_PATH=" in text or "RAY_AUTH_TOKEN=$" in text for _, text in _texts(document.data))
     if not mounted and not named:
         document.error(
@@ -140,11 +138,11 @@ def _token_file(document: Document) -> None:
 
 
 def _security_group(document: Document) -> None:
-    provider = document.data.get("provider")
-    if not isinstance(provider, Mapping) or provider.get("type") != "aws":
+    provider = document.mapping(("provider",))
+    if provider.get("type") != "aws":
         return
-    types = document.data.get("available_node_types") or {}
-    configs = [item.get("node_config") or {} for item in types.values() if isinstance(item, Mapping)]
+    names = document.mapping(("available_node_types",))
+    configs = [document.mapping(("available_node_types", name, "node_config")) for name in names]
     if not configs or not all(config.get("SecurityGroupIds") or config.get("NetworkInterfaces") for config in configs):
         document.warning(
             ("provider",),
@@ -152,19 +150,20 @@ def _security_group(document: Document) -> None:
         )
     if provider.get("use_internal_ips") is not True:
         document.warning(("provider", "use_internal_ips"), "is not true: hosts are reached at public addresses")
-    rules = document.get(("provider", "security_group", "IpPermissions"))
-    for position, rule in enumerate(rules if isinstance(rules, list) else []):
-        if isinstance(rule, Mapping):
-            _open_rule(document, ("provider", "security_group", "IpPermissions", position), rule)
+    group: Key = ("provider", "security_group", "IpPermissions")
+    for position in range(len(document.items(group))):
+        _open_rule(document, (*group, position))
 
 
-def _open_rule(document: Document, key: Key, rule: Mapping[str, Any]) -> None:
-    ranges = [*(rule.get("IpRanges") or []), *(rule.get("Ipv6Ranges") or [])]
+def _open_rule(document: Document, key: Key) -> None:
+    rule = document.mapping(key)
+    ranges = [*document.items((*key, "IpRanges")), *document.items((*key, "Ipv6Ranges"))]
     sources = {str(item.get("CidrIp") or item.get("CidrIpv6")) for item in ranges if isinstance(item, Mapping)}
     if not sources & set(EVERYWHERE):
         return
     first, last = rule.get("FromPort", -1), rule.get("ToPort", -1)
-    every = str(rule.get("IpProtocol")) == "-1" or -1 in (first, last)
+    numbers = isinstance(first, int) and isinstance(last, int)
+    every = str(rule.get("IpProtocol")) == "-1" or -1 in (first, last) or not numbers
     open_ports = [port for port in (DASHBOARD_PORT, CLIENT_PORT, GCS_PORT) if every or first <= port <= last]
     if open_ports:
         ports = ", ".join(map(str, open_ports))

@@ -8,7 +8,8 @@ import pytest
 
 from fewgood.errors import ExecutionError
 from fewgood_cluster import network
-from fewgood_cluster.local import LocalCluster, host_names, main
+from fewgood_cluster.hosts import LocalCluster, host_names
+from fewgood_cluster.local import main
 from fewgood_cluster.network import Network
 from fewgood_cluster.object_store import ObjectStore
 
