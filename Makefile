@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check install browser constraints stages clean
+.PHONY: help demo test check install browser iproute2 constraints stages clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -19,7 +19,7 @@ $(INSTALLED): pyproject.toml constraints.txt scripts/setup.sh
 demo: $(INSTALLED)  ## a Ray Tune + Optuna sweep on two embedded categories, then the leaderboard and an HTML report
 	bash scripts/demo.sh $(VENV)
 
-test: $(INSTALLED) browser  ## the test suite (under 20 minutes on 2 cores)
+test: $(INSTALLED) browser iproute2  ## the test suite (under 20 minutes on 2 cores)
 	$(PY) -m pytest tests
 
 check: $(INSTALLED)  ## lint, format, types
@@ -31,6 +31,11 @@ browser:  # a page is tested in Debian's chromium; without it and without root, 
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	  && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
 	  || echo "chromium is not installed: the browser tests will skip (apt-get install chromium)"
+
+iproute2:  # the tests of a cluster of real hosts need it and root; without them those tests skip and say so
+	@command -v ip >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends iproute2 >/dev/null; } \
+	  || echo "iproute2 is not installed: the tests of several hosts will skip (apt-get install iproute2)"
 
 constraints: $(INSTALLED)  ## remake constraints.txt from what .venv holds
 	bash scripts/constraints.sh $(VENV) > constraints.txt.partial && mv constraints.txt.partial constraints.txt

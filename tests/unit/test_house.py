@@ -57,7 +57,16 @@ def test_imports_point_one_way(repository):
             continue
         for name in imported(path):
             other = room(name)
-            if name.split(".")[0] in ("fewgood_spaces", "fewgood_serve", "fewgood_dashboard") and own != "cli":
+            if (
+                name.split(".")[0]
+                in (
+                    "fewgood_spaces",
+                    "fewgood_serve",
+                    "fewgood_dashboard",
+                    "fewgood_cluster",
+                )
+                and own != "cli"
+            ):
                 wrong.append(f"{path.relative_to(package)} imports {name}")
             if other is None or other == own:
                 continue
@@ -78,8 +87,9 @@ def test_only_execution_imports_ray(repository):
     assert users == {"execution"}
 
 
-def test_search_spaces_import_execution_and_below(repository):
-    for path in (repository / "search_spaces").rglob("*.py"):
+@pytest.mark.parametrize("folder", ["search_spaces", "cluster"])
+def test_packages_beside_the_library_do_not_import_the_commands(repository, folder):
+    for path in (repository / folder).rglob("*.py"):
         above = {name for name in imported(path) if room(name) == "cli"}
         assert not above, path
 
