@@ -150,3 +150,15 @@ def test_any_timm_backbone_runs(tmp_path, monkeypatch, name):
     found = _run(GOOD[:2], TEST[:2], tmp_path, name=name, backbone="resnet18", **few)
     assert found.provenance["backbone"] == "resnet18"
     assert found.anomaly_maps.shape == (2, 64, 64)
+
+
+def test_the_map_is_anomalib_s(tmp_path):
+    from fewgood.baselines.detection import Context
+    from fewgood.baselines.patchcore import PatchCore
+    from fewgood.baselines.registry import PatchcoreOptions
+
+    detector = PatchCore(PatchcoreOptions(image_size=96), Context(seed=0, home=tmp_path, device=CPU))
+    distances = 40 * torch.rand(2, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+    expected = detector.model.anomaly_map_generator(distances, (96, 96))
+    found = detector._blurred(torch.nn.functional.interpolate(distances, size=(96, 96)))
+    assert torch.allclose(found, expected, rtol=1e-5, atol=0)
