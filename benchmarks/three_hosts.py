@@ -30,6 +30,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--kill-after", type=int, default=12)
     parser.add_argument("--models", type=Path)
+    parser.add_argument("--notice", type=float, default=30.0, help="seconds until a silent host is taken for dead")
     flags = parser.parse_args()
     folder = flags.folder.absolute()
     name = next(line.split(":")[1].strip() for line in flags.study.read_text().splitlines() if line.startswith("name:"))
@@ -41,7 +42,7 @@ def main() -> int:
                 if path.is_dir() and path.name not in ("artifacts", "ledger", "studies", "tmp", "locks", "crashes"):
                     shutil.copytree(path, home / path.name)
     given = {key: value for key, value in os.environ.items() if key in ("FEWGOOD_TEST_DATA", "FEWGOOD_DATA")}
-    with LocalCluster(hosts=3, folder=folder, environment=given) as cluster:
+    with LocalCluster(hosts=3, folder=folder, environment=given, notice_s=flags.notice) as cluster:
         started = time.monotonic()
         words = [sys.executable, "-c", "from fewgood.cli import main; main()"]
         report = ["--report", str(folder / "report.html")]
@@ -55,8 +56,9 @@ def main() -> int:
                 cluster.kill("worker2")
                 print(f"worker2 was killed after {killed:.0f} s and {finished(log)} finished trials", flush=True)
         seconds = time.monotonic() - started
-        board = cluster.run("head", [*words, "leaderboard", "--format", "md"], capture_output=True, text=True)
-        (folder / "leaderboard.md").write_text(board.stdout)
+        for form in ("md", "json"):
+            board = cluster.run("head", [*words, "leaderboard", "--format", form], capture_output=True, text=True)
+            (folder / f"leaderboard.{form}").write_text(board.stdout)
         events = [json.loads(line) for line in log.read_text().splitlines()]
         shutil.copy(log, folder / "events.jsonl")
         hosts = {event["event"]: 0 for event in events}

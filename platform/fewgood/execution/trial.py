@@ -17,6 +17,7 @@ from fewgood.execution.inbox import Reporter
 from fewgood.execution.searcher import COST, OBJECTIVE, PHASE
 from fewgood.execution.study import Study
 from fewgood.execution.study_parts import Cell
+from fewgood.hardware import return_free_memory
 from fewgood.pipeline import TrialResult, run
 from fewgood.specs import GeneratorSpec, digest
 from fewgood.stages.context import GeneratorTraining
@@ -66,6 +67,7 @@ def trainable(
     import torch
     from ray import tune
 
+    return_free_memory()  # this process ran other trials before
     parsed = Study.model_validate(dict(study))
     torch.set_num_threads(parsed.resources.cpus_per_trial)
     cell = next(cell for cell in parsed.cells if cell.label == cells[int(config["cell"])])

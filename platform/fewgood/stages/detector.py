@@ -27,9 +27,9 @@ from fewgood.store import Artifact, ArtifactKey
 __all__ = ["PROXY_IMAGES", "STAGE", "VERSION", "detector_node", "proxy_node", "read_proxy", "read_result"]
 
 STAGE = "detector"
-VERSION = 1
+VERSION = 2
 PROXY = "proxy"
-PROXY_VERSION = 1
+PROXY_VERSION = 2
 PROXY_IMAGES = 32
 """Good views, and as many synthetic defects, that the proxy score is measured on."""
 _MAPS_PER_TYPE = 2

@@ -17,7 +17,7 @@ from fewgood.store import Artifact, ArtifactKey
 __all__ = ["STAGE", "VERSION", "StoredFeatures"]
 
 STAGE = "features"
-VERSION = 1
+VERSION = 2
 
 _PASSING: WeakKeyDictionary[Context, tuple[Any, dict[str, dict[str, np.ndarray]]]] = WeakKeyDictionary()
 """Of each run the last images whose features are not stored, and these features: those of generated images, which the
