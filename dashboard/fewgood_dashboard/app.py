@@ -28,6 +28,9 @@ PAGES = (
 )
 """(module and address, title, icon) of each page."""
 
+_LOOK_SECONDS = 0.25
+"""How often a page that waits for the first reading of the ledger looks whether it is over."""
+
 ICON = Path(__file__).with_name("icon.png")
 """The browser tab's picture; a file of ours, since Streamlit fetches named icons from a server."""
 
@@ -50,6 +53,9 @@ def main() -> None:
 def draw(module: str, source: Source) -> None:
     """Draw one page of `PAGES`; what is wrong with the ledger is said on the page, which stays up."""
     st.title(next(title for name, title, _ in PAGES if name == module))
+    if source.arriving is not None:
+        _wait(source)
+        return
     parts.problems(source)
     if source.error and not source.version:
         return
@@ -58,6 +64,16 @@ def draw(module: str, source: Source) -> None:
         return
     render: Any = importlib.import_module(f"fewgood_dashboard.views.{module}").render
     render(source)
+
+
+@st.fragment(run_every=_LOOK_SECONDS)
+@guarded
+def _wait(source: Source) -> None:
+    """Say how far the first reading of the ledger is, until it is over."""
+    rows = source.arriving
+    if rows is None:
+        st.rerun()
+    st.info(f"Reading the ledger: {rows:,} runs so far. The page appears by itself.")
 
 
 def _admitted() -> bool:

@@ -19,28 +19,42 @@ BLUE, ORANGE, GREY = {"light": "#00639c", "dark": "#62b8ee"}, {"light": "#b34a00
 
 
 def history(trials: Sequence[Trial], *, scheme: str, objective: str) -> go.Figure:
-    """The objective of each trial in the order of start, failed ones as crosses, and the best so far as a line."""
-    done = [(n, t) for n, t in enumerate(trials, 1) if t.state == "finished" and t.objective is not None]
+    """The objective of each trial in the order of start, and the best finished one so far as a line.
+
+    Stopped trials are open diamonds at what their first seeds gave, failed ones crosses.
+    """
+    done, stopped = (
+        [(n, t) for n, t in enumerate(trials, 1) if t.state == state and t.objective is not None]
+        for state in ("finished", "stopped")
+    )
     failed = [n for n, t in enumerate(trials, 1) if t.state == "failed"]
     best: list[float] = []
     for _, trial in done:
         best.append(max([*best[-1:], trial.objective or 0.0]))
     figure = go.Figure()
-    numbers = [n for n, _ in done]
     figure.add_scatter(
-        x=numbers, y=best, mode="lines", name="best so far", line={"shape": "hv", "color": GREY, "width": 2}
+        x=[n for n, _ in done],
+        y=best,
+        mode="lines",
+        name="best so far",
+        line={"shape": "hv", "color": GREY, "width": 2},
     )
-    figure.add_scatter(
-        x=numbers,
-        y=[t.objective for _, t in done],
-        mode="markers",
-        name="trial",
-        marker={"color": BLUE[scheme], "size": 9},
-        text=[_words(t.settings) for _, t in done],
-        hovertemplate="trial %{x}: %{y:.4f}<br>%{text}<extra></extra>",
-    )
+    for name, found, marker in (
+        ("finished", done, {"color": BLUE[scheme], "size": 9}),
+        ("stopped early", stopped, {"color": GREY, "symbol": "diamond-open", "size": 10}),
+    ):
+        if found or name == "finished":
+            figure.add_scatter(
+                x=[n for n, _ in found],
+                y=[t.objective for _, t in found],
+                mode="markers",
+                name=name,
+                marker=marker,
+                text=[_words(t.settings) for _, t in found],
+                hovertemplate=f"trial %{{x}} ({name}): %{{y:.4f}}<br>%{{text}}<extra></extra>",
+            )
     if failed:
-        level = min((t.objective or 0.0 for _, t in done), default=0.0)
+        level = min((t.objective or 0.0 for _, t in done + stopped), default=0.0)
         figure.add_scatter(
             x=failed,
             y=[level] * len(failed),
@@ -79,6 +93,8 @@ def parallel(trials: Sequence[Trial], *, objective: str) -> go.Figure | None:
                     "ticktext": [html.escape(plain_text(text)) for text in known],
                 }
             )
+    if all(t.cost is not None for t in done):
+        dimensions.append({"label": "cost, seconds", "values": [t.cost for t in done]})
     objectives = [t.objective for t in done]
     dimensions.append({"label": html.escape(objective), "values": objectives})
     figure = go.Figure(

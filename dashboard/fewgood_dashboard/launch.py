@@ -1,4 +1,4 @@
-"""Starting the dashboard's server in this process, with the ledger already read when the first page is asked for."""
+"""Starting the dashboard's server in this process, while another thread reads the ledger for the first page."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import importlib
 import logging
 import os
 import threading
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,17 +15,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fewgood.errors import SpecError
 from fewgood_dashboard import measures
 from fewgood_dashboard.app import PAGES
 from fewgood_dashboard.source import Settings, connect
 
-__all__ = ["LOOPBACK", "read_secrets", "serve"]
+__all__ = ["LOOPBACK", "serve"]
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-_WARM_SECONDS = 20.0
-"""How long the start waits for the ledger; one that is far away is read on while the pages say so."""
 
 _OPTIONS: dict[str, object] = {
     "server.headless": True,
@@ -47,20 +42,6 @@ errors of what it does not find there."""
 logger = logging.getLogger(__name__)
 
 
-def read_secrets(path: Path | None) -> dict[str, Any]:
-    """A Streamlit secrets file; with a table `[auth]` readers must log in with OpenID Connect.
-
-    Raises:
-        SpecError: if it cannot be read, or is not TOML.
-    """
-    if path is None:
-        return {}
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SpecError(f"--secrets {path} cannot be used ({error}): give a TOML file with an [auth] table") from error
-
-
 def serve(settings: Settings, *, host: str, port: int, secrets: Mapping[str, Any], ready: Callable[[], None]) -> None:
     """Serve the dashboard until the process is interrupted.
 
@@ -68,14 +49,12 @@ def serve(settings: Settings, *, host: str, port: int, secrets: Mapping[str, Any
         settings: Where it reads.
         host: Address to listen on.
         port: Port to listen on.
-        secrets: What `read_secrets` gave.
-        ready: Called when the ledger is read, before the server starts; after some seconds in any case.
+        secrets: What `login.read_secrets` gave.
+        ready: Called before the server starts.
     """
     os.environ["FEWGOOD_HOME"] = str(settings.home.root)
     os.environ["FEWGOOD_LEDGER"] = settings.ledger or ""
-    read = threading.Event()
-    threading.Thread(target=_warm, args=(settings, read), daemon=True).start()
-    read.wait(_WARM_SECONDS)
+    threading.Thread(target=_warm, args=(settings,), daemon=True).start()
     ready()
     app = streamlit.App(Path(__file__).with_name("page.py"), secrets=dict(secrets), middleware=[Middleware(_KnownBase)])
     app.run(config=_OPTIONS | {"server.address": host, "server.port": port})
@@ -121,18 +100,15 @@ class _KnownBase:
         await self._app(scope, receive, pass_on)
 
 
-def _warm(settings: Settings, read: threading.Event) -> None:
-    """Read the ledger and import the pages before anybody asks, so that the first page is quick."""
+def _warm(settings: Settings) -> None:
+    """Read the ledger, compute the first page's answer and import the pages, whether or not somebody waits for them."""
     try:
         source = connect(settings)
-        for module in ("pandas", *(f"fewgood_dashboard.views.{name}" for name, _, _ in PAGES)):
-            importlib.import_module(module)
         known = [] if source.error else measures.rankings(source)
         if known:
             measures.answer(source, known[0].digest)
-        read.set()
+        for module in ("pandas", *(f"fewgood_dashboard.views.{name}" for name, _, _ in PAGES)):
+            importlib.import_module(module)
         importlib.import_module("scipy.stats")  # a second, which the Leaderboard would need
     except Exception:
         logger.exception("the ledger could not be read in advance; the pages say why")
-    finally:
-        read.set()

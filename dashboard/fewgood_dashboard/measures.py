@@ -22,9 +22,11 @@ __all__ = [
     "alike",
     "answer",
     "comparison",
+    "focused",
     "known_values",
     "lines",
     "narrow_rows",
+    "one_run_each",
     "picked_runs",
     "rankings",
     "whole_runs",
@@ -68,6 +70,12 @@ def narrow_rows(
     return rows
 
 
+def one_run_each(source: Source, chosen: Filter) -> list[Run]:
+    """A finished run of each configuration that passes a filter, with its spec and without test scores."""
+    entries = queries.one_entry_each(source.index, chosen)
+    return read_runs(narrow_rows(source, chosen, "entry IN (SELECT unnest(?))", [entries]))
+
+
 def whole_runs(source: Source, runs: Iterable[Run]) -> list[Run]:
     """The same runs with their test scores; a failed one has none and stays as it is."""
     held = list(runs)
@@ -95,14 +103,19 @@ def answer(source: Source, ranking: str) -> RankingComparison | None:
     """The same of generation and its two main controls in image AUROC alone: what the first page needs, and quick."""
     chosen = Filter(ranking=ranking, equal={"arm": ("none", "augment", "generate")})
 
-    def compute() -> RankingComparison | None:
-        name = METRICS[0]
-        runs = picked_runs(source, chosen)
-        return _compared(
-            [replace(run, metrics={name: run.metrics[name]} if name in run.metrics else {}) for run in runs]
-        )
+    return source.kept(("answer", ranking), lambda: _compared(focused(picked_runs(source, chosen))))
 
-    return source.kept(("answer", ranking), compute)
+
+def focused(runs: Iterable[Run], *, groups: bool = False) -> list[Run]:
+    """The runs with image AUROC as their only metric, with `groups` also that of each group of defects.
+
+    Every interval is a bootstrap of its own, so that what nobody looks at is worth leaving out.
+    """
+
+    def wanted(name: str) -> bool:
+        return name == METRICS[0] or (groups and name.endswith(f".{METRICS[0]}"))
+
+    return [replace(run, metrics={name: value for name, value in run.metrics.items() if wanted(name)}) for run in runs]
 
 
 def _compared(runs: Sequence[Run]) -> RankingComparison | None:

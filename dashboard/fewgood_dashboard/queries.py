@@ -30,6 +30,7 @@ __all__ = [
     "latest_entries",
     "machines",
     "narrow_rows",
+    "one_entry_each",
     "pictured",
     "rankings",
     "run_of",
@@ -242,6 +243,16 @@ def narrow_rows(
         [*values, *bound],
     ).to_pylist()
     return found
+
+
+def one_entry_each(index: LedgerIndex, chosen: Filter) -> list[str]:
+    """The entry of one finished run of each configuration that passes a filter, the one with the smallest seed."""
+    where, values = chosen.where("ok")
+    found = index.query(
+        f"SELECT arg_min(entry, seed) AS entry FROM runs WHERE {where} GROUP BY ranking, {CELL}, arm, config_hash",
+        values,
+    ).to_pylist()
+    return [row["entry"] for row in found]
 
 
 def contenders(index: LedgerIndex, chosen: Filter) -> list[str]:

@@ -16,7 +16,7 @@ from fewgood.leaderboard.runs import Run
 from fewgood.store import Home, LedgerIndex, Location
 from fewgood_dashboard.derived import derive
 
-__all__ = ["Settings", "Source", "connect"]
+__all__ = ["Settings", "Source", "connect", "read_ahead"]
 
 Value = TypeVar("Value")
 
@@ -24,6 +24,8 @@ _REFRESH_SECONDS = 1.0
 """The ledger is listed at most this often, whatever the number of open pages."""
 _MEMORY = "640MB"
 """DuckDB's limit: the rows, and the tables that are derived from them; 200,000 rows take about 200 MB."""
+_PATIENCE_SECONDS = 0.3
+"""How long a page waits for the first reading of the ledger before it says that it waits."""
 _RUNS = 2000
 """Runs with their test scores that are kept; a row of the ledger never changes, so they stay right."""
 _KEPT = 256
@@ -87,12 +89,20 @@ class Source:
         """Rises when the ledger changed and its tables were derived anew; 0 before anything was read."""
         return self._derived
 
+    @property
+    def arriving(self) -> int | None:
+        """Rows that the first reading of the ledger has read so far; None when it is over, or nobody reads."""
+        index = self._index
+        if self._looked or not self._refreshing.locked():
+            return None
+        return index.arriving if index else 0
+
     def refresh(self) -> None:
         """Look for new runs, at most once a second; what is wrong with the ledger is noted in `error`, not raised.
 
-        While one reader looks, the others go on with what is there.
+        While one reader looks, the others go on with what is there; at first they wait a moment, then see `arriving`.
         """
-        if not self._refreshing.acquire(blocking=self._derived == 0):
+        if not self._refreshing.acquire(timeout=0 if self._looked else _PATIENCE_SECONDS):
             return
         try:
             if self._looked and time.monotonic() - self._looked < _REFRESH_SECONDS:
@@ -153,6 +163,11 @@ class _Slot:
 
 _connected: dict[Settings, Source] = {}
 _connecting = threading.Lock()
+
+
+def read_ahead(settings: Settings) -> None:
+    """Begin to read the ledger in another thread; whoever connects meanwhile sees how far it is."""
+    threading.Thread(target=connect, args=(settings,), daemon=True).start()
 
 
 def connect(settings: Settings | None = None) -> Source:

@@ -6,20 +6,17 @@ import json
 import math
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-__all__ = ["StudyLog", "StudyState", "Trial", "importances", "study_names"]
+__all__ = ["ENDED", "StudyLog", "StudyState", "Trial", "study_names"]
 
 _HEAD = 256
 """Bytes by which a log is known again; the first line holds the time of the first start."""
-
-_MANY = 8
-"""Finished trials of a cell from which importances are computed."""
 
 
 @dataclass
@@ -30,8 +27,11 @@ class Trial:
     name: str
     settings: dict[str, Any]
     state: str = "running"
-    """running, finished or failed."""
+    """running, finished, stopped (given up between its seeds), failed, or interrupted (its worker died; it comes again)."""
     objective: float | None = None
+    """The mean over the seeds that were run; all of them where the trial is finished."""
+    cost: float | None = None
+    """Seconds that a run of the searched arm takes when nothing is reused."""
     seconds: float | None = None
     error: str | None = None
     started: str = ""
@@ -39,6 +39,11 @@ class Trial:
     progress: str = ""
     """The stage that is running, and how far it is."""
     runs: tuple[str, ...] = ()
+    """The runs that have ended so far."""
+
+
+ENDED = ("finished", "stopped", "failed")
+"""States that a trial stays in, unless a later start tries it again."""
 
 
 @dataclass
@@ -47,14 +52,23 @@ class StudyState:
 
     name: str
     cells: tuple[str, ...] = ()
-    planned: int | None = None
-    """Trials that the last start set out to run."""
+    left: int | None = None
+    """Trials that the last start set out to run; None before a start."""
+    earlier: set[tuple[str, str]] = field(default_factory=set)
+    """Keys of the trials that ended before the last start and were not tried again."""
     running: bool = False
     last_event: str = ""
     select_on: str = "proxy"
+    objectives: tuple[str, ...] = ("gain",)
+    """What the search optimises: gain, or gain and cost."""
     trials: dict[tuple[str, str], Trial] = field(default_factory=dict)
     order: list[tuple[str, str]] = field(default_factory=list)
     """Keys of `trials` in the order of their first start."""
+
+    @property
+    def planned(self) -> int | None:
+        """Trials that there will be when the last start has ended as it set out to; None before a start."""
+        return None if self.left is None else len(self.earlier) + self.left
 
     def of(self, cell: str, *, state: str | None = None) -> list[Trial]:
         """The trials of a cell in the order of their start."""
@@ -117,6 +131,9 @@ class StudyLog:
         try:
             study = json.loads((self._folder / "study.json").read_text())["study"]
             self.state.select_on = str(study.get("select_on", "proxy"))
+            objectives = study.get("objectives")
+            if isinstance(objectives, list) and objectives:
+                self.state.objectives = tuple(str(name) for name in objectives)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return
 
@@ -131,25 +148,25 @@ class StudyLog:
         self.state.last_event = str(event.get("utc", ""))
         if kind == "sweep_started":
             self.state.cells = tuple(str(cell) for cell in event.get("cells", ()))
-            done = self.state.count("finished")
-            self.state.planned = done + sum(int(left) for left in event.get("trials_left", ()))
+            self.state.left = sum(int(left) for left in event.get("trials_left", ()))
             self.state.running = True
             # What an earlier start left half done was killed with it.
             for key, trial in list(self.state.trials.items()):
-                if trial.state == "running":
+                if trial.state not in ENDED:
                     del self.state.trials[key]
                     self.state.order.remove(key)
+            self.state.earlier = set(self.state.trials)
         elif kind == "sweep_finished":
             self.state.running = False
-        elif "cell" in event and "trial" in event:
+        elif kind in _TRIAL_EVENTS:
             self._trial(kind, event)
 
     def _trial(self, kind: str, event: Mapping[str, Any]) -> None:
         # All that can be wrong with an event is found before anything is changed by it.
         key = (str(event["cell"]), str(event["trial"]))
         settings = dict(event.get("settings") or {})
-        value = event.get("objective")
-        objective = float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+        objective, cost, seconds = (_number(event.get(name)) for name in ("objective", "cost", "seconds"))
+        run = str(event["run"]) if kind == "run_finished" else ""
         runs = tuple(str(run) for run in event.get("runs") or ())
         if key not in self.state.trials:
             self.state.trials[key] = Trial(*key, settings=settings)
@@ -158,16 +175,30 @@ class StudyLog:
                 self.state.cells = (*self.state.cells, key[0])
         trial = self.state.trials[key]
         if kind == "trial_started":
+            self.state.earlier.discard(key)
             trial.state, trial.started, trial.error = "running", str(event.get("utc", "")), None
-            trial.settings = settings or trial.settings
+            trial.settings, trial.runs = settings or trial.settings, ()
         elif kind == "progress":
             trial.progress = f"{event.get('stage', '')} {event.get('done', '')}/{event.get('total', '')}"
-        elif kind == "trial_finished":
-            trial.state, trial.progress, trial.ended = "finished", "", str(event.get("utc", ""))
-            trial.objective, trial.runs, trial.seconds = objective, runs, event.get("seconds")
-        elif kind == "trial_failed":
-            trial.state, trial.progress, trial.ended = "failed", "", str(event.get("utc", ""))
-            trial.error = str(event.get("error", "no message was recorded"))
+        elif kind == "run_finished":
+            trial.runs = trial.runs if run in trial.runs else (*trial.runs, run)
+        elif kind == "trial_interrupted":
+            trial.state, trial.progress = "interrupted", ""
+        else:
+            trial.state, trial.progress, trial.ended = _END_OF[kind], "", str(event.get("utc", ""))
+            trial.objective, trial.cost, trial.seconds = objective, cost, seconds
+            trial.runs = runs or trial.runs
+            if kind == "trial_failed":
+                trial.error = str(event.get("error", "no message was recorded"))
+
+
+_END_OF = {"trial_finished": "finished", "trial_stopped": "stopped", "trial_failed": "failed"}
+_TRIAL_EVENTS = frozenset({"trial_started", "progress", "run_finished", "trial_interrupted", *_END_OF})
+"""Events about one trial; what a later version writes besides is passed over."""
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def study_names(folder: Path) -> list[str]:
@@ -184,43 +215,3 @@ def study_names(folder: Path) -> list[str]:
             return 0.0
 
     return [path.name for path in sorted(found, key=lambda path: (-latest(path), path.name))]
-
-
-def importances(trials: Sequence[Trial]) -> dict[str, float] | None:
-    """How much each setting moved the objective, summing to 1: Optuna's fANOVA over the finished trials of one cell.
-
-    Returns:
-        Setting -> importance, or None with fewer than eight finished trials, a constant objective, or no setting that
-        takes two values.
-    """
-    import optuna
-    from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-
-    done = [trial for trial in trials if trial.state == "finished" and trial.objective is not None]
-    shared = set.intersection(*(set(trial.settings) for trial in done)) if done else set()
-    if len(done) < _MANY or len({trial.objective for trial in done}) < 2:
-        return None
-    distributions: dict[str, BaseDistribution] = {}
-    for name in sorted(shared):
-        values = [trial.settings[name] for trial in done]
-        if len({json.dumps(value, sort_keys=True) for value in values}) < 2:
-            continue
-        if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-            distributions[name] = FloatDistribution(float(min(values)), float(max(values)))
-        else:
-            choices = sorted({json.dumps(value, sort_keys=True) for value in values})
-            distributions[name] = CategoricalDistribution(choices)
-    if not distributions:
-        return None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="maximize")
-    for trial in done:
-        params = {
-            name: float(trial.settings[name])
-            if isinstance(kind, FloatDistribution)
-            else json.dumps(trial.settings[name], sort_keys=True)
-            for name, kind in distributions.items()
-        }
-        study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=trial.objective))
-    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-    return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))

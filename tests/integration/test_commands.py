@@ -172,7 +172,7 @@ SHORT = {
     "patchcore": [],
     "cflow": ["--set", "baseline.steps=4"],
     "reverse_distillation": ["--set", "baseline.steps=4"],
-    "efficient_ad": ["--set", "baseline.steps=4"],
+    "efficient_ad": ["--set", "baseline.steps=4", "--set", "baseline.teacher_steps=8"],
 }
 
 
@@ -192,8 +192,8 @@ def test_each_baseline_runs_one_shot_on_the_sample(fewgood, name):
 
 
 def test_full_shots(fewgood):
-    words = ["evaluate", "--dataset", "sample", "--category", "grass", "--shots", "full", "--arm", "none"]
+    words = ["evaluate", "--dataset", "sample", "--category", "brick", "--shots", "full", "--arm", "none"]
     document = fewgood(*words, *small(), "--json").document
     assert len(document["support"]) == 40
-    ceiling = ["evaluate", "--dataset", "sample", "--category", "grass", "--shots", "1", "--arm", "full"]
+    ceiling = ["evaluate", "--dataset", "sample", "--category", "brick", "--shots", "1", "--arm", "full"]
     assert fewgood(*ceiling, *small(), "--json").document["added"] == 39

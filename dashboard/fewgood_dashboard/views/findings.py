@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import html
+from dataclasses import replace
 
 import streamlit as st
 
-from fewgood.leaderboard.contrast_arms import variance_pairs
+from fewgood.leaderboard.contrast_arms import GENERATING, variance_candidates, variance_pairs
 from fewgood.leaderboard.contrasts import findings
 from fewgood.leaderboard.formats import plain_text
 from fewgood.leaderboard.runs import Run, group_rankings, read_runs
@@ -15,7 +16,7 @@ from fewgood_dashboard import address, measures, parts, queries
 from fewgood_dashboard.queries import Filter, RankingLine
 from fewgood_dashboard.source import Source
 
-__all__ = ["render"]
+__all__ = ["family", "render"]
 
 
 def render(source: Source) -> None:
@@ -23,7 +24,7 @@ def render(source: Source) -> None:
     line = parts.pick_ranking(source)
     _saturation(source, line)
     with st.spinner("Reading the runs that these questions need"):
-        found = source.kept(("findings", line.digest), lambda: findings(_family(source, line)))
+        found = source.kept(("findings", line.digest), lambda: findings(family(source, line)))
     for finding in found:
         st.subheader(plain_text(finding.title))
         _say(finding.sentence, finding.limits)
@@ -51,7 +52,7 @@ def _saturation(source: Source, line: RankingLine) -> None:
     parts.charts([found.chart], columns=1)
 
 
-def _family(source: Source, line: RankingLine) -> list[Run]:
+def family(source: Source, line: RankingLine) -> list[Run]:
     """Whole runs of all numbers of shots of a ranking that otherwise share everything.
 
     They are those of the configurations that are compared, and the pairs that differ in the generator's variance alone.
@@ -59,18 +60,28 @@ def _family(source: Source, line: RankingLine) -> list[Run]:
     fixed = ("baseline", "backbone", "backbone_digest", "image_size", "select_on", "options")
     found: dict[str, Run] = {}
     for member in measures.alike(source, line, fixed):
-        within = Filter(ranking=member.digest)
-        found |= {run.run_id: run for run in measures.picked_runs(source, within)}
-        pairs = [
-            run
-            for cells in group_rankings(read_runs(measures.narrow_rows(source, within))).values()
-            for runs in cells.values()
-            for pair in variance_pairs(runs).values()
-            for item in pair
-            for run in item.runs
-        ]
-        found |= {run.run_id: run for run in measures.whole_runs(source, pairs)}
-    return list(found.values())
+        found |= {run.run_id: run for run in measures.picked_runs(source, Filter(ranking=member.digest))}
+        found |= {run.run_id: run for run in measures.whole_runs(source, _variance_runs(source, member))}
+    return measures.focused(found.values(), groups=True)
+
+
+def _variance_runs(source: Source, line: RankingLine) -> list[Run]:
+    """The runs of the pairs of configurations of a ranking that differ in the generator's variance alone."""
+    within = Filter(ranking=line.digest, equal={"arm": GENERATING})
+    hashes = {
+        config_hash
+        for runs in _cells(measures.one_run_each(source, within))
+        for config_hash in variance_candidates(runs)
+    }
+    if not hashes:
+        return []
+    rows = measures.narrow_rows(source, replace(within, equal={**within.equal, "config_hash": sorted(hashes)}))
+    pairs = [pair for runs in _cells(read_runs(rows)) for pair in variance_pairs(runs).values()]
+    return [run for pair in pairs for item in pair for run in item.runs]
+
+
+def _cells(runs: list[Run]) -> list[list[Run]]:
+    return [members for cells in group_rankings(runs).values() for members in cells.values()]
 
 
 def _say(sentence: str, limits: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from pathlib import Path
 
 import streamlit as st
@@ -10,8 +11,9 @@ import streamlit as st
 from fewgood.leaderboard.formats import plain_text
 from fewgood_dashboard import address, figures, parts
 from fewgood_dashboard.guard import guarded
+from fewgood_dashboard.searched import front, importances
 from fewgood_dashboard.source import Source
-from fewgood_dashboard.studies import StudyLog, StudyState, Trial, importances, study_names
+from fewgood_dashboard.studies import ENDED, StudyLog, StudyState, Trial, study_names
 
 __all__ = ["render"]
 
@@ -20,6 +22,9 @@ _SILENT_SECONDS = 180.0
 """A running study that has said nothing for so long may have been killed; the page says so."""
 
 _SHOWN_RUNNING = 8
+
+_CALLED = {"stopped": "stopped early"}
+"""What people call a state, where it is not its name."""
 
 _logs: dict[Path, StudyLog] = {}
 """One reader per study for all open pages, so that a long log is parsed once."""
@@ -70,8 +75,9 @@ def _live(folder: Path, cell: str) -> None:
 
 
 def _progress(state: StudyState) -> None:
-    done, failed, running = (state.count(name) for name in ("finished", "failed", "running"))
-    total = max(state.planned or 0, done + running, 1)
+    counts = {name: state.count(name) for name in (*ENDED, "running", "interrupted")}
+    ended = sum(counts[name] for name in ENDED)
+    total = max(state.planned or 0, ended + counts["running"] + counts["interrupted"], 1)
     silent = state.silent_seconds()
     if state.running and silent is not None and silent > _SILENT_SECONDS:
         status = f"no event for {silent / 60:.0f} minutes: it may have been stopped; the same command carries on"
@@ -79,24 +85,39 @@ def _progress(state: StudyState) -> None:
         status = "running"
     else:
         status = "not running" if state.planned is None else "finished"
-    text = f"{done} of {total} trials finished, {running} running, {failed} failed: {status}"
-    st.progress(min(1.0, done / total), text=text)
-    now = [trial for trial in state.trials.values() if trial.state == "running"][:_SHOWN_RUNNING]
-    words = [f"{trial.cell} {trial.name}: {trial.progress or 'started'}" for trial in now] or ["nothing is running"]
+    said = [f"{counts['finished']} of {total} trials finished", f"{counts['running']} running"]
+    said += [f"{counts[name]} {_CALLED.get(name, name)}" for name in ("stopped", "interrupted") if counts[name]]
+    st.progress(ended / total, text=f"{', '.join(said)}, {counts['failed']} failed: {status}")
+    now = [trial for trial in state.trials.values() if trial.state not in ENDED][:_SHOWN_RUNNING]
+    words = [f"{trial.cell} {trial.name}: {_doing(trial)}" for trial in now] or ["nothing is running"]
     st.text("\n".join(plain_text(text) for text in words))
     if state.select_on == "test":
         st.warning("This study selects on the test images: its best value is too good for that reason.")
 
 
+def _doing(trial: Trial) -> str:
+    if trial.state == "interrupted":
+        return "its worker or host died; it is started again"
+    return trial.progress or "started"
+
+
 def _history(trials: list[Trial], state: StudyState) -> None:
     st.subheader("History")
-    if any(trial.state != "running" for trial in trials):
+    if any(trial.state in ENDED for trial in trials):
         of = "image AUROC on the test images" if state.select_on == "test" else "proxy score"
         figure = figures.history(trials, scheme=parts.scheme(), objective=f"objective ({of})")
         st.plotly_chart(figure, key="history", width="stretch")
     else:
         st.caption("No trial of this cell has ended yet.")
-    parts.table([_row(number, trial) for number, trial in enumerate(trials, 1)], key="trials")
+    best = front(trials) if "cost" in state.objectives else None
+    parts.table([_row(number, trial, best) for number, trial in enumerate(trials, 1)], key="trials")
+    if any(trial.state == "stopped" for trial in trials):
+        st.caption(
+            "A trial that was stopped early did worse than the median of its cell after the same seeds; its objective is "
+            "that of the seeds it had, so it is not compared with finished ones."
+        )
+    if best is not None:
+        st.caption("This study weighs gain against cost: no other finished trial beats those on the front in both.")
 
 
 def _lines(trials: list[Trial]) -> None:
@@ -126,13 +147,17 @@ def _shares(folder: Path, cell: str, trials: list[Trial]) -> None:
     )
 
 
-def _row(number: int, trial: Trial) -> dict[str, object]:
+def _row(number: int, trial: Trial, best: Collection[str] | None) -> dict[str, object]:
+    """A line of the table; `best` names the trials on the front, None where the study has one objective."""
     own = {
         "trial": number,
         "name": trial.name,
-        "state": trial.state,
+        "state": _CALLED.get(trial.state, trial.state),
         "objective": None if trial.objective is None else round(trial.objective, 4),
+        **({} if trial.cost is None else {"cost, seconds": round(trial.cost, 1)}),
+        **({} if best is None else {"on the front": trial.name in best}),
         "seconds": trial.seconds,
+        "runs": len(trial.runs),
     }
     settings = {f"setting {key}" if key in (*own, "message") else key: value for key, value in trial.settings.items()}
     return {**own, **dict(sorted(settings.items())), "message": (trial.error or trial.progress)[:300]}

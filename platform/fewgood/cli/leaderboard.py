@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +14,20 @@ from fewgood.cli.common import HomeOption, JsonOption, begin, console
 from fewgood.errors import SpecError, StoreError
 from fewgood.store.home import Home
 
+if TYPE_CHECKING:
+    from fewgood.leaderboard.tables import LeaderboardRow
+    from fewgood.store import LedgerIndex
+
 __all__ = ["register"]
+
+logger = logging.getLogger(__name__)
+
+_ENTRIES = "SELECT entry FROM entries WHERE $1 IS NULL OR study = $1 ORDER BY entry"
+_RUNS = "SELECT * FROM entries WHERE $1 IS NULL OR study = $1 ORDER BY entry"
+"""The runs of one study, or of all where its name is NULL."""
+
+_OPENED = ("spec_json", "group_metrics_json", "test_names", "test_labels", "test_scores")
+"""The large columns that a line of the leaderboard is made from."""
 
 _FORMATS = ("table", "json", "csv", "md", "html", "latex")
 
@@ -37,17 +52,20 @@ def register(app: typer.Typer) -> None:
         chosen = "json" if json_output else output_format
         if chosen not in _FORMATS:
             raise SpecError(f"--format is {chosen!r}, allowed is one of {', '.join(_FORMATS)}")
-        from fewgood.store import Ledger, Location
+        from fewgood.store import LedgerIndex, Location
 
-        source = Ledger(where if ledger is None else Location.of(ledger))
-        rows = source.rows()
+        index = LedgerIndex(where.shared("ledger") if ledger is None else Location.of(ledger))
+        index.refresh()
+        for name, reason in index.problems:
+            logger.warning("ledger file %s cannot be read and is left out: %s", index.location.child(name), reason)
         if study is not None:
-            studies = sorted({row["study"] for row in rows if row["study"]})
+            studies = index.query("SELECT DISTINCT study FROM entries WHERE study <> '' ORDER BY study").to_pydict()[
+                "study"
+            ]
             if study not in studies:
                 known = ", ".join(studies) or "none yet"
-                raise SpecError(f"--study {study!r} has no runs in {source.location.shown}: known studies are {known}")
-            rows = [row for row in rows if row["study"] == study]
-        text = _render(chosen, rows, study, where)
+                raise SpecError(f"--study {study!r} has no runs in {index.location.shown}: known studies are {known}")
+        text = _render(chosen, index, study, where)
         if out is None:
             sys.stdout.write(text)
             return
@@ -60,11 +78,29 @@ def register(app: typer.Typer) -> None:
         console.print(f"wrote {out}", markup=False, soft_wrap=True)
 
 
-def _render(chosen: str, rows: list[dict[str, Any]], study: str | None, where: Home) -> str:
-    from fewgood.leaderboard import format_leaderboard, leaderboard
-
+def _render(chosen: str, index: LedgerIndex, study: str | None, where: Home) -> str:
     if chosen != "html":
-        return format_leaderboard(leaderboard(rows), chosen)
+        from fewgood.leaderboard import format_leaderboard
+
+        return format_leaderboard(_lines(index, study), chosen)
     from fewgood.pictures import report_html
 
-    return report_html(rows, where, title=f"Study {study}" if study else "fewgood leaderboard")
+    entries = index.query(_ENTRIES, [study]).to_pydict()["entry"]
+    return report_html(index.rows(entries), where, title=f"Study {study}" if study else "fewgood leaderboard")
+
+
+def _lines(index: LedgerIndex, study: str | None) -> list[LeaderboardRow]:
+    """The leaderboard; the large columns of one cell at a time are in memory."""
+    from fewgood.leaderboard.runs import Run, read_runs
+    from fewgood.leaderboard.tables import leaderboard_of
+    from fewgood.store.index import NARROW
+
+    found = index.query(_RUNS, [study])
+    narrow = (row for batch in found.to_batches(max_chunksize=1000) for row in batch.to_pylist())
+
+    def opened(runs: Sequence[Run]) -> list[Run]:
+        rows = index.rows([run.entry for run in runs if run.ok], columns=[*NARROW, *_OPENED])
+        whole = {row["entry"]: Run.from_row(row) for row in rows}
+        return [whole.get(run.entry, run) for run in runs]
+
+    return leaderboard_of(read_runs(narrow), opened=opened)

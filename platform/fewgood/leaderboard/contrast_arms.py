@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fewgood.leaderboard.compare import RankingComparison
@@ -14,7 +14,10 @@ from fewgood.leaderboard.report_charts import gain_chart
 from fewgood.leaderboard.runs import CellKey, Configuration, Run, configurations
 from fewgood.leaderboard.statistics import Estimate, choose, difference, pool
 
-__all__ = ["integrator", "variance", "variance_pairs"]
+__all__ = ["GENERATING", "integrator", "variance", "variance_candidates", "variance_pairs"]
+
+GENERATING = ("generate", "generate-random")
+"""Arms whose images a trained generator makes."""
 
 _TITLES = {"variance": "Variance on against off", "integrator": "Integrator against random choice"}
 _COMMANDS = {
@@ -141,25 +144,47 @@ def integrator(ranking: RankingComparison) -> Finding:
 
 def variance_pairs(runs: Sequence[Run]) -> dict[str, tuple[Configuration, Configuration]]:
     """Sampling mode -> one pair of configurations of a cell with and without variance, those of `generate` first."""
-    sides: dict[tuple[str, str, int | None, str], dict[bool, list[Configuration]]] = {}
-    for item in configurations([run for run in runs if run.arm in ("generate", "generate-random")]):
-        if not any(METRIC in run.metrics for run in item.runs):
-            continue
-        switch, mode = _setting(item, "generator", "variance"), _setting(item, "sampling", "mode")
-        if isinstance(switch, bool) and isinstance(mode, str):
-            key = (mode, item.arm, item.count, settings(item, *_SWITCH))
-            sides.setdefault(key, {True: [], False: []})[switch].append(item)
+    measured = [item for item in _generating(runs) if any(METRIC in run.metrics for run in item.runs)]
     found: dict[str, list[tuple[Configuration, Configuration]]] = defaultdict(list)
-    for (mode, _, _, _), both in sorted(sides.items(), key=lambda entry: str(entry[0])):
-        if both[True] and both[False]:
-            select_on = runs[0].select_on
-            found[mode].append((choose(both[True], select_on)[0], choose(both[False], select_on)[0]))
+    for mode, both in _sides(measured):
+        select_on = runs[0].select_on
+        found[mode].append((choose(both[True], select_on)[0], choose(both[False], select_on)[0]))
     chosen = {}
     for mode, pairs in found.items():
         preferred = [pair for pair in pairs if pair[0].arm == "generate"] or pairs
         best, _ = choose([on for on, _ in preferred], runs[0].select_on)
         chosen[mode] = next(pair for pair in preferred if pair[0] is best)
     return chosen
+
+
+def variance_candidates(runs: Sequence[Run]) -> set[str]:
+    """Hashes of the configurations of a cell among which `variance_pairs` finds its pairs; one run of each, with its spec, tells.
+
+    Args:
+        runs: Runs of one cell.
+    """
+    return {
+        item.config_hash
+        for _, both in _sides(item for item in _generating(runs) if item.runs)
+        for side in both.values()
+        for item in side
+    }
+
+
+def _generating(runs: Sequence[Run]) -> list[Configuration]:
+    return configurations([run for run in runs if run.arm in GENERATING])
+
+
+def _sides(items: Iterable[Configuration]) -> list[tuple[str, dict[bool, list[Configuration]]]]:
+    """(sampling mode, configurations with and without variance that share all else), in order, where there are both."""
+    sides: dict[tuple[str, str, int | None, str], dict[bool, list[Configuration]]] = {}
+    for item in items:
+        switch, mode = _setting(item, "generator", "variance"), _setting(item, "sampling", "mode")
+        if isinstance(switch, bool) and isinstance(mode, str):
+            key = (mode, item.arm, item.count, settings(item, *_SWITCH))
+            sides.setdefault(key, {True: [], False: []})[switch].append(item)
+    ordered = sorted(sides.items(), key=lambda entry: str(entry[0]))
+    return [(key[0], both) for key, both in ordered if both[True] and both[False]]
 
 
 def _setting(item: Configuration, section: str, name: str) -> Any:

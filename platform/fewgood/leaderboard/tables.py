@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from fewgood.leaderboard.runs import CellKey, Configuration, RankingKey, Run, configurations, group_rankings, read_runs
 from fewgood.leaderboard.statistics import Estimate, difference, estimate, partner
 
-__all__ = ["EMPTY", "LeaderboardRow", "cell_lines", "leaderboard"]
+__all__ = ["EMPTY", "LeaderboardRow", "cell_lines", "leaderboard", "leaderboard_of"]
 
 EMPTY = (
     "The ledger has no runs yet. Try `fewgood evaluate`, or `fewgood sweep` with a study; every finished run becomes a "
@@ -78,10 +78,20 @@ def leaderboard(rows: Iterable[Mapping[str, Any]]) -> list[LeaderboardRow]:
     Returns:
         Lines by cell and ranking, inside them from the highest mean image AUROC to the lowest, unfinished ones last.
     """
+    return leaderboard_of(read_runs(rows), opened=lambda runs: runs)
+
+
+def leaderboard_of(runs: Iterable[Run], *, opened: Callable[[Sequence[Run]], Sequence[Run]]) -> list[LeaderboardRow]:
+    """The same of runs that were read without their large columns; one cell at a time is opened, so that many fit in memory.
+
+    Args:
+        runs: The runs of `read_runs`.
+        opened: Gives the runs of one cell with their spec and test scores.
+    """
     found: list[LeaderboardRow] = []
-    for cells in group_rankings(read_runs(rows)).values():
-        for runs in cells.values():
-            found.extend(cell_lines(runs))
+    for cells in group_rankings(runs).values():
+        for members in cells.values():
+            found.extend(cell_lines(opened(members)))
     return sorted(found, key=_place)
 
 

@@ -66,6 +66,7 @@ class LedgerIndex:
         self._next = 0
         self._version = 0
         self._untidy = 0
+        self._load: Load | None = None
 
     @property
     def location(self) -> Location:
@@ -76,6 +77,12 @@ class LedgerIndex:
     def version(self) -> int:
         """Raised by one whenever the content changes; 0 before the first refresh that finds something."""
         return self._version
+
+    @property
+    def arriving(self) -> int:
+        """Rows that the refresh which is running has read so far, for those who wait; 0 when none is running."""
+        load = self._load
+        return load.inserted if load else 0
 
     @property
     def problems(self) -> tuple[tuple[str, str], ...]:
@@ -98,7 +105,7 @@ class LedgerIndex:
                 with suppress(duckdb.Error):
                     self._connection.execute("CHECKPOINT")
                 self._untidy = 0
-            load = Load(self._location, self._connection.cursor(), self._files, self._problems, self._next)
+            load = self._load = Load(self._location, self._connection.cursor(), self._files, self._problems, self._next)
             try:
                 load.run()
                 with self._lock:
@@ -112,6 +119,7 @@ class LedgerIndex:
                     f"({str(error).splitlines()[0]}): give a higher memory_limit, or a smaller ledger"
                 ) from error
             finally:
+                self._load = None
                 load.close()
             if load.inserted >= _MANY:
                 pa.default_memory_pool().release_unused()

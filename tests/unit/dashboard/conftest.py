@@ -35,17 +35,36 @@ def home(tmp_path):
     return Home(tmp_path / "home").prepare()
 
 
+def write_rows(home, found):
+    """Append rows to a home's ledger, as runs do."""
+    ledger = Ledger(home)
+    for row in found:
+        ledger.append({name: value for name, value in row.items() if name != "schema_version"})
+    return home
+
+
+@pytest.fixture(scope="session")
+def write():
+    return write_rows
+
+
 @pytest.fixture
 def fill(home):
-    """Append rows to the home's ledger."""
+    """Append rows to this test's ledger."""
+    return lambda found: write_rows(home, found)
 
-    def append(found):
-        ledger = Ledger(home)
-        for row in found:
-            ledger.append({name: value for name, value in row.items() if name != "schema_version"})
-        return home
 
-    return append
+@pytest.fixture(scope="module")
+def kept_home(tmp_path_factory):
+    """A home by name, with rows that are written when it is first asked for: pages only read, so tests share it."""
+    made = {}
+
+    def get(name, rows):
+        if name not in made:
+            made[name] = write_rows(Home(tmp_path_factory.mktemp("kept")).prepare(), rows())
+        return made[name]
+
+    return get
 
 
 @pytest.fixture

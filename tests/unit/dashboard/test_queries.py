@@ -1,5 +1,6 @@
 """The dashboard's SQL says what `fewgood.leaderboard` says of the same rows."""
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -9,21 +10,25 @@ from hypothesis import strategies as st
 
 from fewgood.leaderboard import leaderboard, read_runs
 from fewgood.leaderboard.compare import compare
+from fewgood.leaderboard.contrasts import findings
 from fewgood.leaderboard.runs import configurations, group_rankings
 from fewgood.store import Home, Ledger
 from fewgood_dashboard import measures, queries
 from fewgood_dashboard.queries import SORTS, Filter
 from fewgood_dashboard.source import Settings, Source
+from fewgood_dashboard.views.findings import family
 
 
-def _source(rows, folder):
-    home = Home(Path(folder) / "home").prepare()
-    ledger = Ledger(home)
-    for row in rows:
-        ledger.append({name: value for name, value in row.items() if name != "schema_version"})
-    source = Source(Settings(home=home))
-    source.refresh()
-    return source
+@pytest.fixture(scope="session")
+def source_of(write):
+    """A source that has read a ledger of these rows."""
+
+    def make(rows, folder):
+        source = Source(Settings(home=write(Home(Path(folder) / "home").prepare(), rows)))
+        source.refresh()
+        return source
+
+    return make
 
 
 SAME = ("ranking", "dataset", "category", "arm", "configuration")
@@ -57,92 +62,122 @@ def ledgers(draw, build):
 
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
-def test_the_tables_hold_what_read_runs_keeps(data, build_row):
-    rows = data.draw(ledgers(build_row))
-    with tempfile.TemporaryDirectory() as folder:
-        source = _source(rows, folder)
-        runs = read_runs(rows)
-        found = source.index.query(
-            "SELECT run_id, ranking, dataset, category, arm, config_hash, seed, ok FROM runs"
-        ).to_pylist()
-        expected = {
-            (r.run_id, r.ranking.digest, r.dataset, r.category, r.arm, r.config_hash, r.seed, r.ok) for r in runs
-        }
-        assert {tuple(row.values()) for row in found} == expected
-        assert len(found) == len(runs)
-        grouped = group_rankings(runs)
-        assert {line.digest: (line.key, line.cells) for line in queries.rankings(source.index)} == {
-            key.digest: (key, len(cells)) for key, cells in grouped.items()
-        }
-        totals = queries.totals(source.index)
-        assert (totals["finished"], totals["failed"]) == (sum(r.ok for r in runs), sum(not r.ok for r in runs))
-        names = ("ranking", "dataset", "category", "data_fingerprint", "arm", "config_hash")
-        lines = {
-            tuple(row[name] for name in names): row
-            for row in source.index.query("SELECT * FROM configurations").to_pylist()
-        }
-        for key, cells in grouped.items():
-            for cell, members in cells.items():
-                for item in configurations(members):
-                    place = (cell.dataset, cell.category, cell.fingerprint)
-                    row = lines.pop((key.digest, *place, item.arm, item.config_hash))
-                    assert (row["seeds"], row["failed"], row["count"]) == (len(item.runs), len(item.failed), item.count)
-                    assert row["image_auroc"] == (
-                        None if item.mean("image_auroc") is None else pytest.approx(item.mean("image_auroc"))
-                    )
-                    assert row["proxy_score"] == (None if item.proxy is None else pytest.approx(item.proxy))
-        assert lines == {}
-
-
-@settings(max_examples=25, deadline=None)
-@given(data=st.data())
-def test_the_comparison_is_the_reports(data, build_row):
-    rows = data.draw(ledgers(build_row))
-    with tempfile.TemporaryDirectory() as folder:
-        source = _source(rows, folder)
-        for expected in compare(read_runs(rows)):
-            found = measures.comparison(source, expected.key.digest)
-            assert found.key == expected.key
-            assert [cell.key for cell in found.cells] == [cell.key for cell in expected.cells]
-            for mine, theirs in zip(found.cells, expected.cells, strict=True):
-                assert {arm: item.config_hash for arm, item in mine.arms.items()} == {
-                    arm: item.config_hash for arm, item in theirs.arms.items()
-                }
-            for pair, values in expected.differences.items():
-                assert found.differences[pair]["image_auroc"].to_json() == values["image_auroc"].to_json()
-            quick = measures.answer(source, expected.key.digest)
-            for control in ("none", "augment"):
-                if any(("generate", control) in cell.differences for cell in expected.cells):
-                    gap = expected.differences["generate", control]["image_auroc"]
-                    assert quick.differences["generate", control]["image_auroc"].to_json() == gap.to_json()
-
-
-@settings(max_examples=25, deadline=None)
-@given(data=st.data())
-def test_the_lines_are_the_leaderboards(data, build_row):
+def test_the_dashboard_says_what_the_library_says(data, build_row, source_of):
     rows = data.draw(ledgers(build_row))
     arms = data.draw(st.sampled_from([[], ["generate"], ["augment", "generate"]]))
     with tempfile.TemporaryDirectory() as folder:
-        source = _source(rows, folder)
-        expected = [line.to_dict() for line in leaderboard(rows) if not arms or line.arm in arms]
-        found = []
-        for ranking in queries.rankings(source.index):
-            chosen = Filter(ranking=ranking.digest, equal={"arm": arms} if arms else {})
-            for number in range(1, 20):
-                page = queries.configuration_page(
-                    source.index, chosen, sort="seeds", descending=True, number=number, size=2
+        source = source_of(rows, folder)
+        the_tables_hold_what_read_runs_keeps(source, rows)
+        the_comparison_is_the_reports(source, rows)
+        the_lines_are_the_leaderboards(source, rows, arms)
+
+
+def the_tables_hold_what_read_runs_keeps(source, rows):
+    runs = read_runs(rows)
+    found = source.index.query(
+        "SELECT run_id, ranking, dataset, category, arm, config_hash, seed, ok FROM runs"
+    ).to_pylist()
+    expected = {(r.run_id, r.ranking.digest, r.dataset, r.category, r.arm, r.config_hash, r.seed, r.ok) for r in runs}
+    assert {tuple(row.values()) for row in found} == expected
+    assert len(found) == len(runs)
+    grouped = group_rankings(runs)
+    assert {line.digest: (line.key, line.cells) for line in queries.rankings(source.index)} == {
+        key.digest: (key, len(cells)) for key, cells in grouped.items()
+    }
+    totals = queries.totals(source.index)
+    assert (totals["finished"], totals["failed"]) == (sum(r.ok for r in runs), sum(not r.ok for r in runs))
+    names = ("ranking", "dataset", "category", "data_fingerprint", "arm", "config_hash")
+    lines = {
+        tuple(row[name] for name in names): row
+        for row in source.index.query("SELECT * FROM configurations").to_pylist()
+    }
+    for key, cells in grouped.items():
+        for cell, members in cells.items():
+            for item in configurations(members):
+                place = (cell.dataset, cell.category, cell.fingerprint)
+                row = lines.pop((key.digest, *place, item.arm, item.config_hash))
+                assert (row["seeds"], row["failed"], row["count"]) == (len(item.runs), len(item.failed), item.count)
+                assert row["image_auroc"] == (
+                    None if item.mean("image_auroc") is None else pytest.approx(item.mean("image_auroc"))
                 )
-                if number > page.pages or not page.total:
-                    break
-                found += [line.to_dict() for line in measures.lines(source, page.rows, ranking.digest)]
-        assert len(found) == len(expected)
-        for line in expected:
-            same = [item for item in found if all(item[name] == line[name] for name in SAME)]
-            assert line in found, [name for item in same for name in line if item[name] != line[name]]
+                assert row["proxy_score"] == (None if item.proxy is None else pytest.approx(item.proxy))
+    assert lines == {}
 
 
-def test_a_page_is_cut_and_sorted_in_the_query(make_cell, tmp_path):
-    source = _source([row for name in ("bolt", "nut", "washer") for row in make_cell(name)], tmp_path)
+def the_comparison_is_the_reports(source, rows):
+    for expected in compare(read_runs(rows)):
+        found = measures.comparison(source, expected.key.digest)
+        assert found.key == expected.key
+        assert [cell.key for cell in found.cells] == [cell.key for cell in expected.cells]
+        for mine, theirs in zip(found.cells, expected.cells, strict=True):
+            assert {arm: item.config_hash for arm, item in mine.arms.items()} == {
+                arm: item.config_hash for arm, item in theirs.arms.items()
+            }
+        for pair, values in expected.differences.items():
+            assert found.differences[pair]["image_auroc"].to_json() == values["image_auroc"].to_json()
+        quick = measures.answer(source, expected.key.digest)
+        for control in ("none", "augment"):
+            if any(("generate", control) in cell.differences for cell in expected.cells):
+                gap = expected.differences["generate", control]["image_auroc"]
+                assert quick.differences["generate", control]["image_auroc"].to_json() == gap.to_json()
+
+
+def the_lines_are_the_leaderboards(source, rows, arms):
+    expected = [line.to_dict() for line in leaderboard(rows) if not arms or line.arm in arms]
+    found = []
+    for ranking in queries.rankings(source.index):
+        chosen = Filter(ranking=ranking.digest, equal={"arm": arms} if arms else {})
+        for number in range(1, 20):
+            page = queries.configuration_page(
+                source.index, chosen, sort="seeds", descending=True, number=number, size=2
+            )
+            if number > page.pages or not page.total:
+                break
+            found += [line.to_dict() for line in measures.lines(source, page.rows, ranking.digest)]
+    assert len(found) == len(expected)
+    for line in expected:
+        same = [item for item in found if all(item[name] == line[name] for name in SAME)]
+        assert line in found, [name for item in same for name in line if item[name] != line[name]]
+
+
+def test_the_findings_are_the_reports(build_row, source_of, tmp_path):
+    rows = []
+    for category in ("bolt", "nut"):
+        for seed in range(3):
+            rows += [
+                build_row("none", seed, category=category),
+                build_row("augment", seed, category=category, count=16),
+            ]
+            for place, variance in enumerate((True, False, True)):
+                spec = {"generator": {"variance": variance, "steps": 100 + place // 2}, "sampling": {"mode": "decode"}}
+                spec |= {"baseline": {"name": "patchcore", "options": {"coreset": 0.1}}}
+                for arm in ("generate", "generate-random"):
+                    name = f"{arm}-{category}-{place}"
+                    rows.append(
+                        build_row(
+                            *(arm, seed),
+                            category=category,
+                            lift=0.3 + 0.2 * variance + 0.1 * (place == 2),
+                            count=16,
+                            config_hash=name,
+                            run_id=f"{name}-{seed}",
+                            spec_json=json.dumps(spec),
+                        )
+                    )
+    source = source_of(rows, tmp_path)
+    (line,) = queries.rankings(source.index)
+    found, expected = findings(family(source, line)), findings(read_runs(rows))
+    assert [(item.key, item.sentence, item.limits) for item in found] == [
+        (item.key, item.sentence, item.limits) for item in expected
+    ]
+    variance = next(item for item in found if item.key == "variance")
+    assert variance.chart is not None, (
+        "the pair that differs in the variance alone is not the one that stands for the arm"
+    )
+
+
+def test_a_page_is_cut_and_sorted_in_the_query(make_cell, source_of, tmp_path):
+    source = source_of([row for name in ("bolt", "nut", "washer") for row in make_cell(name)], tmp_path)
     (line,) = queries.rankings(source.index)
     seen = []
     for number in (1, 2, 3):
@@ -156,16 +191,16 @@ def test_a_page_is_cut_and_sorted_in_the_query(make_cell, tmp_path):
 
 
 @pytest.mark.parametrize("sort", SORTS)
-def test_every_sort_and_filter_works(make_cell, tmp_path, sort):
-    source = _source([row for name in ("bolt", "nut") for row in make_cell(name)], tmp_path)
+def test_every_sort_and_filter_works(make_cell, source_of, tmp_path, sort):
+    source = source_of([row for name in ("bolt", "nut") for row in make_cell(name)], tmp_path)
     (line,) = queries.rankings(source.index)
     chosen = Filter(ranking=line.digest, equal={"category": ["nut"], "arm": ["none", "generate"]})
     page = queries.configuration_page(source.index, chosen, sort=sort, descending=False, number=99, size=25)
     assert {(row["category"], row["arm"]) for row in page.rows} == {("nut", "none"), ("nut", "generate")}
 
 
-def test_a_filter_takes_values_not_sql(make_cell, tmp_path):
-    source = _source(make_cell("x' OR 1=1 --"), tmp_path)
+def test_a_filter_takes_values_not_sql(make_cell, source_of, tmp_path):
+    source = source_of(make_cell("x' OR 1=1 --"), tmp_path)
     assert queries.distinct(source.index, "category", Filter()) == ["x' OR 1=1 --"]
     page = queries.run_page(
         source.index, Filter(equal={"category": ["' OR 1=1 --"]}), failed_only=False, number=1, size=5
@@ -175,9 +210,9 @@ def test_a_filter_takes_values_not_sql(make_cell, tmp_path):
         queries.distinct(source.index, "1; DROP TABLE runs", Filter())
 
 
-def test_new_runs_and_compaction_are_seen(make_row, tmp_path, monkeypatch):
+def test_new_runs_and_compaction_are_seen(make_row, source_of, tmp_path, monkeypatch):
     monkeypatch.setattr("fewgood_dashboard.source._REFRESH_SECONDS", 0.0)
-    source = _source([make_row("none", 0)], tmp_path)
+    source = source_of([make_row("none", 0)], tmp_path)
     ledger = Ledger(source.home)
     version = source.version
     ledger.append({k: v for k, v in make_row("none", 1).items() if k != "schema_version"})
@@ -193,9 +228,9 @@ def test_new_runs_and_compaction_are_seen(make_row, tmp_path, monkeypatch):
     assert len(measures.picked_runs(source, Filter(ranking=line.digest))) == 2
 
 
-def test_an_unreachable_ledger_is_said_and_what_was_read_stays(make_row, tmp_path, monkeypatch):
+def test_an_unreachable_ledger_is_said_and_what_was_read_stays(make_row, source_of, tmp_path, monkeypatch):
     monkeypatch.setattr("fewgood_dashboard.source._REFRESH_SECONDS", 0.0)
-    source = _source([make_row("none", 0)], tmp_path)
+    source = source_of([make_row("none", 0)], tmp_path)
 
     def refuse():
         from fewgood.errors import StoreError
