@@ -28,7 +28,7 @@ PAGES = (
 )
 """(module and address, title, icon) of each page."""
 
-_LOOK_SECONDS = 0.25
+_LOOK_SECONDS = 0.5
 """How often a page that waits for the first reading of the ledger looks whether it is over."""
 
 ICON = Path(__file__).with_name("icon.png")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas  # noqa: F401 - DuckDB looks for it from any thread, and fails when another is just importing it
 import streamlit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
@@ -107,7 +108,7 @@ def _warm(settings: Settings) -> None:
         known = [] if source.error else measures.rankings(source)
         if known:
             measures.answer(source, known[0].digest)
-        for module in ("pandas", *(f"fewgood_dashboard.views.{name}" for name, _, _ in PAGES)):
+        for module in (f"fewgood_dashboard.views.{name}" for name, _, _ in PAGES):
             importlib.import_module(module)
         importlib.import_module("scipy.stats")  # a second, which the Leaderboard would need
     except Exception:

@@ -16,7 +16,7 @@ from fewgood.leaderboard.runs import Run
 from fewgood.store import Home, LedgerIndex, Location
 from fewgood_dashboard.derived import derive
 
-__all__ = ["Settings", "Source", "connect", "read_ahead"]
+__all__ = ["Settings", "Source", "connect"]
 
 Value = TypeVar("Value")
 
@@ -163,11 +163,6 @@ class _Slot:
 
 _connected: dict[Settings, Source] = {}
 _connecting = threading.Lock()
-
-
-def read_ahead(settings: Settings) -> None:
-    """Begin to read the ledger in another thread; whoever connects meanwhile sees how far it is."""
-    threading.Thread(target=connect, args=(settings,), daemon=True).start()
 
 
 def connect(settings: Settings | None = None) -> Source:

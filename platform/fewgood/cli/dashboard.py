@@ -42,12 +42,10 @@ def register(app: typer.Typer) -> None:
         if ledger is not None and not Location.of(ledger).files():  # a mistyped place is said now, not on a page only
             console.print(f"fewgood: there is no run in {ledger} yet", markup=False, soft_wrap=True)
         from fewgood_dashboard.login import read_secrets
-        from fewgood_dashboard.source import Settings, read_ahead
+        from fewgood_dashboard.source import Settings
 
         _check_port(host, port)
         known = read_secrets(secrets)
-        settings = Settings(home=where, ledger=ledger)
-        read_ahead(settings)  # while the server and its pages are imported
         from fewgood_dashboard.launch import LOOPBACK, serve
 
         if host not in LOOPBACK and "auth" not in known:
@@ -62,7 +60,7 @@ def register(app: typer.Typer) -> None:
         def ready() -> None:
             console.print(f"fewgood dashboard on http://{shown}:{port} (Ctrl-C ends it)", markup=False, soft_wrap=True)
 
-        serve(settings, host=host, port=port, secrets=known, ready=ready)
+        serve(Settings(home=where, ledger=ledger), host=host, port=port, secrets=known, ready=ready)
 
 
 def _check_port(host: str, port: int) -> None:
