@@ -60,6 +60,25 @@ say(finished=len(done), written=sorted(written & set(numbers)))
 """
 
 
+STUDY = """
+name: hosts
+datasets: [{name: sample, categories: [brick]}]
+controls: [none]
+search: grid
+space: space.yaml
+budget: {trials: 8}
+settings: {generator.steps: 12, baseline.image_size: 96, sampling.latent_samples: 2}
+"""
+SPACE = """
+version: 1
+parameters:
+  generator.variance_weight: {type: choice, values: [0.1, 1.0]}
+  selection.count: {type: choice, values: [2, 4]}
+  sampling.scale: {type: choice, values: [1.0, 2.0]}
+"""
+FEWGOOD = [sys.executable, "-c", "from fewgood.cli import main; main()"]
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     """Three hosts of one CPU each; what lies in FOLDER/HOST/home before they are up is in their homes."""
@@ -120,6 +139,52 @@ def test_a_driver_without_the_token_is_refused(cluster):
     answer = cluster.run("head", ask, env={"RAY_AUTH_TOKEN": "0" * 64}, capture_output=True, text=True)
     assert answer.returncode != 0
     assert "token" in (answer.stdout + answer.stderr).lower()
+
+
+def test_a_sweep_loses_nothing_when_one_host_is_cut_off_and_another_killed(cluster, lend_models, tmp_path):
+    for host in cluster.hosts:
+        lend_models(cluster.home(host))
+    (tmp_path / "space.yaml").write_text(SPACE)
+    study = tmp_path / "study.yaml"
+    study.write_text(STUDY)
+    log = cluster.home("head") / "studies" / "hosts" / "events.jsonl"
+
+    def of(kind):
+        lines = log.read_text().splitlines() if log.exists() else []
+        return [event for event in map(json.loads, lines) if event["event"] == kind]
+
+    with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
+        sweep = cluster.popen("head", [*FEWGOOD, "sweep", study, "--json"], stdout=out, stderr=err)
+    deadline = time.monotonic() + 400
+    cut = killed = False
+    while sweep.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+        done = len(of("trial_finished"))
+        if not cut and done >= 1:
+            cut = True
+            cluster.cut("worker1")
+        if not killed and done >= 2:
+            killed = True
+            cluster.kill("worker2")
+    said = (tmp_path / "err").read_text()[-3000:]
+    assert sweep.poll() == 0, said
+    assert cut
+    assert killed
+    (started,) = of("sweep_started")
+    assert len(started["hosts"]) == 3
+    ends = of("trial_finished")
+    assert len(ends) == len({event["trial"] for event in ends}) == 8, "nothing is lost and nothing counted twice"
+    assert of("trial_interrupted"), "what ran on the lost hosts was started again"
+    (cell,) = json.loads((tmp_path / "out").read_text())["cells"]
+    assert (cell["trials"], cell["failed"]) == (8, 0)
+    listed = cluster.run("head", [*FEWGOOD, "store", "list", "--json"], capture_output=True, text=True)
+    assert json.loads(listed.stdout)["stages"], listed.stderr
+    rows = cluster.run("head", [*FEWGOOD, "leaderboard", "--format", "json"], capture_output=True, text=True)
+    assert rows.returncode == 0, rows.stderr
+    cluster.mend("worker1")
+    cluster.boot("worker1", "worker2")
+    again = cluster.run("head", [*FEWGOOD, "resume", "hosts", "--json"], capture_output=True, text=True)
+    assert json.loads(again.stdout)["cells"][0] == cell
 
 
 def test_what_a_killed_owner_left_is_removed():

@@ -112,33 +112,23 @@ def metrics_by_run(home):
 
 
 @pytest.fixture(scope="module")
-def grid(tmp_path_factory, shared_home):
+def grid(tmp_path_factory, lend_models):
     """A grid study, run once without disturbance in a home of its own: `(study file, its home, its best trials)`."""
     folder = tmp_path_factory.mktemp("grid")
     (folder / "grid.yaml").write_text(SPACE)
     study = folder / "study.yaml"
     study.write_text(GRID.format(name="grid"))
-    home = folder / "home"
-    seed_models(shared_home, home)
+    home = lend_models(folder / "home")
     process = start(["sweep", study, "--json"], home)
     out, err = process.communicate(timeout=400)
     assert process.returncode == 0, err[-3000:]
     return study, home, json.loads(out)["cells"]
 
 
-def seed_models(shared_home, home):
-    """A home with the models of the session's, so that it need not build them."""
-    home.mkdir()
-    for name in ("models", "cache"):
-        if (shared_home / name).exists():
-            (home / name).symlink_to(shared_home / name)
-
-
 @pytest.mark.parametrize("how", ["driver", "worker", "interrupt"])
-def test_resume_after_a_kill_ends_like_an_undisturbed_run(how, grid, shared_home, tmp_path):
+def test_resume_after_a_kill_ends_like_an_undisturbed_run(how, grid, lend_models, tmp_path):
     study, undisturbed, cells = grid
-    home = tmp_path / "home"
-    seed_models(shared_home, home)
+    home = lend_models(tmp_path / "home")
     process = start(["sweep", study, "--json"], home)
     log = home / "studies" / "grid" / "events.jsonl"
     wait_for(lambda: log.exists() and of(events(home, "grid"), "trial_finished"), process)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +56,8 @@ def connected(address: str | None, *, cpus: int | None = None) -> Iterator[Clust
         ExecutionError: if the named cluster does not answer.
     """
     chosen = address or os.environ.get("RAY_ADDRESS")
+    # A lost host is an event of the study; Tune would print a traceback for each trial that ran there.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if chosen is None:
         options |= {
@@ -66,6 +70,12 @@ def connected(address: str | None, *, cpus: int | None = None) -> Iterator[Clust
         }
     else:
         options["address"] = chosen
+    # Ray tells a driver of lost hosts on stdout, which belongs to the command's own document.
+    with redirect_stdout(sys.stderr):
+        yield from _joined(options, chosen)
+
+
+def _joined(options: dict[str, Any], chosen: str | None) -> Iterator[Cluster]:
     try:
         context = ray.init(**options)
     except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:

@@ -82,9 +82,9 @@ class Driver:
         with self._lock:
             self._listener(self._folder.log.write(event, **details))
 
-    def callback(self) -> Callback:
-        """What Tune calls at each turn of a trial."""
-        return _Turns(self)
+    def callback(self, gave_up: Callable[[str], bool]) -> Callback:
+        """What Tune calls at each turn of a trial; `gave_up` says of one that died whether it was its last try."""
+        return _Turns(self, gave_up)
 
     @contextmanager
     def following(self, watch: Watch) -> Iterator[None]:
@@ -136,8 +136,9 @@ class Driver:
 class _Turns(Callback):
     """Tune's callbacks as events."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, gave_up: Callable[[str], bool]) -> None:
         self._driver = driver
+        self._gave_up = gave_up
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune keeps a copy of its callbacks for a `Tuner.restore` that fewgood never asks for: it carries on from the log."""
@@ -146,10 +147,10 @@ class _Turns(Callback):
     def on_trial_start(self, *, trial: Any, **_: Any) -> None:
         self._driver.emit("trial_started", **self._named(trial))
 
-    def on_trial_recover(self, *, trial: Any, **_: Any) -> None:
-        self._driver.emit("trial_interrupted", **self._named(trial))
-
     def on_trial_error(self, *, trial: Any, **_: Any) -> None:
+        if not self._gave_up(trial.trial_id):
+            self._driver.emit("trial_interrupted", **self._named(trial))
+            return
         error = "its worker or host died more often than resources.restarts allows"
         self._driver.emit("trial_failed", **self._named(trial), error=error)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,6 +84,8 @@ class CellSearcher(Searcher):
         seed: Of the samplers.
         storage: Optuna's journal file, beside the study; made if it is not there.
         objectives: 1 for the gain, 2 for gain and cost.
+        restarts: Times a configuration is suggested again after its worker or host died. Tune's own restarts leave out a trial
+            that dies while it waits for its worker, so they are not used.
         may_start: Asked before each suggestion; False ends the search, and what runs is finished.
     """
 
@@ -94,13 +96,18 @@ class CellSearcher(Searcher):
         seed: int,
         storage: Path,
         objectives: int = 1,
+        restarts: int = 0,
         may_start: Callable[[], bool] = lambda: True,
     ) -> None:
         super().__init__(metric=OBJECTIVE, mode="max")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._objectives = objectives
+        self._restarts = restarts
         self._may_start = may_start
-        self._asked: dict[str, tuple[int, optuna.Trial]] = {}
+        self._running: dict[str, tuple[int, dict[str, Any]]] = {}
+        self._asked: dict[str, optuna.Trial] = {}
+        self._losses: Counter[tuple[int, str]] = Counter()
+        self._given_up: set[str] = set()
         self._turn = 0
         backend = JournalStorage(JournalFileBackend(str(storage), lock_obj=JournalFileOpenLock(str(storage))))
         self._cells = [self._open(plan, backend, seed) for plan in cells]
@@ -140,26 +147,36 @@ class CellSearcher(Searcher):
         return [known.objective, known.cost if known.cost is not None else 0.0][: self._objectives]
 
     def suggest(self, trial_id: str) -> Any:
-        """The next configuration, `{"cell": index, "settings": {...}}`, or FINISHED."""
+        """The next configuration, `{"cell": index, "settings": {...}}`; None while what runs may come back; or FINISHED."""
         if not self._may_start():
             return Searcher.FINISHED
         for _ in self._cells:
             index = self._turn
             self._turn = (self._turn + 1) % len(self._cells)
             cell = self._cells[index]
-            settings = self._next(cell, trial_id, index) if cell.left > 0 else None
+            settings = self._next(cell, trial_id) if cell.left > 0 else None
             if settings is None:
                 cell.left = 0
                 continue
             cell.left -= 1
+            self._running[trial_id] = (index, settings)
             return {"cell": index, "settings": settings}
-        return Searcher.FINISHED
+        return None if self._running else Searcher.FINISHED
+
+    def gave_up(self, trial_id: str) -> bool:
+        """Whether a trial that died was the configuration's last try."""
+        return trial_id in self._given_up
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Tell the trial's own Optuna study how it ended."""
-        if trial_id not in self._asked:
+        """Tell the trial's own Optuna study how it ended; one whose worker died is asked for again."""
+        if trial_id not in self._running:
             return
-        index, trial = self._asked.pop(trial_id)
+        index, settings = self._running.pop(trial_id)
+        if error:
+            self._lost(trial_id, index, settings)
+        trial = self._asked.pop(trial_id, None)
+        if trial is None:
+            return
         study = self._cells[index].study
         phase = (result or {}).get(PHASE)
         if error or not result or phase not in ("seeds", "finished"):
@@ -171,7 +188,18 @@ class CellSearcher(Searcher):
         else:
             study.tell(trial, self._values(Known({}, float(result[OBJECTIVE]), float(result[COST]))))
 
-    def _next(self, cell: _CellState, trial_id: str, index: int) -> dict[str, Any] | None:
+    def _lost(self, trial_id: str, index: int, settings: dict[str, Any]) -> None:
+        name = canonical_json(settings)
+        self._losses[index, name] += 1
+        if self._losses[index, name] > self._restarts:
+            self._given_up.add(trial_id)
+            return
+        cell = self._cells[index]
+        cell.seen.discard(name)
+        cell.queue.appendleft(settings)
+        cell.left += 1
+
+    def _next(self, cell: _CellState, trial_id: str) -> dict[str, Any] | None:
         """The next settings of a cell, and Optuna's trial noted for them; None when the cell has no more."""
         while cell.queue:
             settings = cell.queue.popleft()
@@ -179,14 +207,14 @@ class CellSearcher(Searcher):
                 distributions = cell.plan.space.distributions()
                 if _fits(Known(settings, 0.0), distributions, 1):
                     cell.study.enqueue_trial(settings)
-                    self._asked[trial_id] = (index, cell.study.ask(distributions))
+                    self._asked[trial_id] = cell.study.ask(distributions)
                 return settings
         if not cell.plan.searched:
             return None
         trial = self._unseen(cell)
         if trial is None:
             return None
-        self._asked[trial_id] = (index, trial)
+        self._asked[trial_id] = trial
         return dict(trial.params)
 
     def _unseen(self, cell: _CellState) -> optuna.Trial | None:

@@ -212,6 +212,7 @@ def _tune(
             seed=study.search_seed,
             storage=folder.optuna,
             objectives=len(study.objectives),
+            restarts=study.resources.restarts,
             may_start=budget.may_start,
         )
         bound = tune.with_parameters(
@@ -230,7 +231,7 @@ def _tune(
                 mode="max",
                 search_alg=searcher,
                 scheduler=CellScheduler(len(study.seeds)) if study.stops_early else None,
-                num_samples=sum(plan.trials for plan in plans),
+                num_samples=-1,  # the searcher says when it is finished
                 max_concurrent_trials=concurrent,
                 reuse_actors=True,
             ),
@@ -238,8 +239,7 @@ def _tune(
                 name=f"start-{int(time.time())}",
                 storage_path=storage.path,
                 storage_filesystem=storage.filesystem,
-                failure_config=tune.FailureConfig(max_failures=study.resources.restarts),
-                callbacks=[driver.callback()],
+                callbacks=[driver.callback(searcher.gave_up)],
                 verbose=0,
             ),
         )

@@ -31,9 +31,16 @@ def ask_all(searcher, answer=result):
         searcher.on_trial_complete(name, result=answer(config["settings"]))
 
 
-def make(tmp_path, trials, *, objectives=1, may_start=lambda: True, **changes):
+def make(tmp_path, trials, *, objectives=1, restarts=0, may_start=lambda: True, **changes):
     plans = [CellPlan(name, SPACE, left, **changes) for name, left in zip(("one", "two"), trials, strict=True)]
-    return CellSearcher(plans, seed=0, storage=tmp_path / "optuna.journal", objectives=objectives, may_start=may_start)
+    return CellSearcher(
+        plans,
+        seed=0,
+        storage=tmp_path / "optuna.journal",
+        objectives=objectives,
+        restarts=restarts,
+        may_start=may_start,
+    )
 
 
 def stored(tmp_path, name="one"):
@@ -138,3 +145,26 @@ def test_two_objectives(tmp_path):
 def test_a_spent_budget_ends_the_search(tmp_path):
     answers = iter([True, True, False])
     assert len(ask_all(make(tmp_path, [5, 5], may_start=lambda: next(answers)))) == 2
+
+
+def test_a_configuration_whose_worker_died_comes_again_until_it_is_given_up(tmp_path):
+    searcher = make(tmp_path, [1, 1], restarts=2)
+    first, other = searcher.suggest("t0"), searcher.suggest("t1")
+    searcher.on_trial_complete("t1", result=result(other["settings"]))
+    assert searcher.suggest("early") is None, "nothing is left, but what runs may come back"
+    for number in range(3):
+        name = "t0" if number == 0 else f"again-{number}"
+        searcher.on_trial_complete(name, error=True)
+        assert searcher.gave_up(name) is (number == 2)
+        if number < 2:
+            assert searcher.suggest(f"again-{number + 1}") == first
+    assert searcher.suggest("late") == CellSearcher.FINISHED
+
+
+def test_a_configuration_that_no_space_holds_comes_again_too(tmp_path):
+    searcher = make(tmp_path, [1, 0], first=[{}], searched=False, restarts=1)
+    assert searcher.suggest("t0")["settings"] == {}
+    searcher.on_trial_complete("t0", error=True)
+    assert searcher.suggest("t1")["settings"] == {}
+    searcher.on_trial_complete("t1", result=result({}))
+    assert searcher.suggest("t2") == CellSearcher.FINISHED
