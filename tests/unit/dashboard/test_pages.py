@@ -11,7 +11,9 @@ from streamlit.testing.v1 import AppTest
 
 from fewgood.execution.events import EventLog
 from fewgood.store import Home
+from fewgood_dashboard import source as sources
 from fewgood_dashboard.app import PAGES
+from fewgood_dashboard.source import Settings, Source
 
 MODULES = [module for module, _, _ in PAGES]
 
@@ -90,6 +92,19 @@ def test_hostile_text_is_shown_as_text(show, kept_home, make_cell, module):
         assert "onerror" not in item.value
     for item in app.caption:
         assert "](http" not in item.value.replace("\\]\\(", "")
+
+
+def test_a_page_waits_for_the_first_reading_of_the_ledger(show, fill, make_cell, home, monkeypatch):
+    fill(make_cell("bolt"))
+    slow = Source(Settings(home=Home(home.root)))
+    monkeypatch.setitem(sources._connected, slow.settings, slow)
+    with slow._refreshing:  # another thread reads
+        text = words(show("overview"))
+    assert "Reading the ledger: 0 runs so far" in text
+    assert "generat" not in text
+    assert "Reading" not in words(show("overview")), "whoever asks when nobody reads, reads"
+    with slow._refreshing:
+        assert "generat" in words(show("overview")), "what was read before is shown while another thread looks again"
 
 
 def test_one_seed_has_no_interval_and_says_so(show, fill, make_cell):
