@@ -235,7 +235,8 @@ def test_a_failed_run_shows_message_and_command(page, address, fewgood, home):
     assert outcome.status == 2, outcome.err
     visit(page, address, "Runs", "?failed=1")
     page.get_by_text("The run failed with this message").wait_for()
-    page.get_by_text("the weights of baseline.backbone resnet18").first.wait_for()
+    # The table's own text for screen readers is there too, and hidden.
+    page.locator('[data-testid="stCode"]', has_text="the weights of baseline.backbone resnet18").wait_for()
     command = page.locator("code", has_text="fewgood evaluate")
     command.wait_for()
     assert "baseline.backbone=resnet18" in command.inner_text()
