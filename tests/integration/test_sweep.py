@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from fewgood.store import Home, Ledger
@@ -125,7 +126,7 @@ def grid(tmp_path_factory, lend_models):
     return study, home, json.loads(out)["cells"]
 
 
-@pytest.mark.parametrize("how", ["driver", "worker", "interrupt"])
+@pytest.mark.parametrize("how", ["driver", "worker", "raylet", "interrupt"])
 def test_resume_after_a_kill_ends_like_an_undisturbed_run(how, grid, lend_models, tmp_path):
     study, undisturbed, cells = grid
     home = lend_models(tmp_path / "home")
@@ -135,6 +136,11 @@ def test_resume_after_a_kill_ends_like_an_undisturbed_run(how, grid, lend_models
     if how == "driver":
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
+    elif how == "raylet":
+        (raylet,) = (child.pid for child in psutil.Process(process.pid).children() if child.name() == "raylet")
+        os.kill(raylet, signal.SIGKILL)
+        process.communicate(timeout=120)
+        assert process.returncode != 0, "Ray ends a driver whose node manager is gone"
     elif how == "interrupt":
         os.kill(process.pid, signal.SIGINT)
         assert process.wait(timeout=120) == 130, process.communicate()[1][-3000:]
@@ -165,8 +171,6 @@ def without_time(expected, found):
 
 def workers(driver):
     """The processes that run trials under a driver."""
-    import psutil
-
     found = [
         child
         for child in psutil.Process(driver).children(recursive=True)

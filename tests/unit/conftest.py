@@ -1,8 +1,7 @@
-"""What the tests of text and embedding share: one home, in which the offline model is built once per session."""
+"""What the tests of text and embedding share: the session's home, in which the offline model is built once."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,8 @@ from fewgood.specs import EmbeddingSpec
 
 
 @pytest.fixture(scope="session")
-def built_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    given = os.environ.get("FEWGOOD_TEST_HOME")
-    return Path(given) if given else tmp_path_factory.mktemp("home")
+def built_home(shared_home: Path) -> Path:
+    return shared_home
 
 
 @pytest.fixture(scope="session")

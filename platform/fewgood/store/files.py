@@ -65,7 +65,13 @@ class LedgerFile:
     def read(self, columns: Sequence[str] | None = None, *, dictionaries: bool = False) -> pa.Table:
         """The rows with all columns of `LEDGER_SCHEMA`, or the named ones; `dictionaries` leaves encoded text so."""
         names = LEDGER_SCHEMA.names if columns is None else list(columns)
-        table = self._parquet.read(columns=sources_of(names, self.schema.names), use_threads=self.rows > ROW_GROUP)
+        sources, threads = sources_of(names, self.schema.names), self.rows > ROW_GROUP
+        # Group by group: Arrow cannot put lists of encoded text of several row groups into one table.
+        groups = [
+            self._parquet.read_row_group(number, columns=sources, use_threads=threads)
+            for number in range(len(self.group_starts))
+        ]
+        table = pa.concat_tables(groups) if groups else self._parquet.read(columns=sources)
         return migrate(_with_rows(table, self.rows), self.name, columns=names, dictionaries=dictionaries)
 
     def take(self, numbers: Sequence[int], columns: Sequence[str] | None = None) -> pa.Table:

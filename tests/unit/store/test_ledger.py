@@ -2,11 +2,14 @@
 
 import logging
 
+import pyarrow as pa
 import pyarrow.fs as pafs
 import pytest
 
 from fewgood.errors import StoreError
-from fewgood.store import LEDGER_SCHEMA, Home, Ledger, Location
+from fewgood.store import LEDGER_SCHEMA, Home, Ledger, Location, write_part
+from fewgood.store.files import ROW_GROUP
+from fewgood.store.schema import complete_row
 
 
 @pytest.fixture
@@ -128,3 +131,13 @@ def test_what_is_being_written_is_no_row(ledger, make_row):
     for name in (f".{path.name}.partial", f"_{path.name}", "notes.txt"):
         (path.parent / name).write_bytes(path.read_bytes())
     assert len(ledger.rows()) == 1
+
+
+def test_a_part_of_several_row_groups_is_read_whole(home, make_row):
+    """Arrow puts no lists of encoded text of two row groups into one table, so parts are read group by group."""
+    rows = [complete_row(make_row(number), f"{number:032x}-entry") for number in range(ROW_GROUP + 5)]
+    write_part(pa.Table.from_pylist(rows, schema=LEDGER_SCHEMA), Location.of(home.ledger))
+    read = Ledger(home).rows()
+    assert len(read) == len(rows)
+    assert sorted(read, key=lambda row: row["seed"]) == rows
+    assert Ledger(home).find(rows[-1]["run_id"])["seed"] == ROW_GROUP + 4
