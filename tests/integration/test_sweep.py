@@ -180,27 +180,50 @@ def workers(driver):
     return [child.pid for child in found]
 
 
-def test_failures_are_tried_again_recorded_and_can_be_put_right(fewgood, shared_home, tmp_path):
+ENDS = """
+name: ends
+datasets: [{name: sample, categories: [brick]}]
+controls: []
+seeds: [0, 1]
+search: list
+configurations:
+  - {generator.learning_rate: 1.0e+30}
+  - {selection.count: 8}
+  - {selection.count: 10}
+  - {selection.count: 12}
+  - {selection.count: 1, sampling.mode: decode, sampling.scale: 20.0}
+early_stopping: true
+objectives: [gain, cost]
+retries: 1
+resources: {concurrent: 1}
+settings: {generator.steps: 12, baseline.image_size: 96, sampling.latent_samples: 1, sampling.oversample: 1}
+"""
+
+
+def test_the_ways_a_configuration_ends(fewgood, shared_home, tmp_path):
+    """One that fails is tried again and recorded, a hopeless one is stopped after a seed, and neither is run again."""
     study = tmp_path / "study.yaml"
-    study.write_text(
-        "name: failing\ndatasets: [{name: sample, categories: [brick]}]\ncontrols: []\nsearch: list\nretries: 1\n"
-        "configurations:\n  - {generator.learning_rate: 1.0e+30}\n  - {generator.variance_weight: 0.5}\n"
-        "settings: {generator.steps: 12, baseline.image_size: 96, sampling.latent_samples: 2, selection.count: 2}\n"
-    )
+    study.write_text(ENDS)
     outcome = fewgood("sweep", study, "--json")
     assert outcome.status == 0, outcome.err
-    assert [(cell["trials"], cell["failed"]) for cell in outcome.document["cells"]] == [(1, 1)]
-    found = events(shared_home, "failing")
+    (cell,) = outcome.document["cells"]
+    assert (cell["trials"], cell["stopped"], cell["failed"]) == (3, 1, 1)
+    costs = [trial["cost"] for trial in cell["front"]]
+    gains = [trial["objective"] for trial in cell["front"]]
+    assert (costs, gains) == (sorted(costs), sorted(gains)), "more gain costs more on the front"
+    found = events(shared_home, "ends")
     assert len(of(found, "trial_retried")) == 1
     (failed,) = of(found, "trial_failed")
     assert "generator.learning_rate" in failed["error"]
-    rows = study_rows(shared_home, "failing")
-    assert {row["status"] for row in rows} == {"ok", "failed"}
-    again = fewgood("resume", "failing", "--json")
+    (stopped,) = of(found, "trial_stopped")
+    assert stopped["seeds"] == 1
+    assert stopped["settings"]["sampling.scale"] == 20.0
+    assert {row["status"] for row in study_rows(shared_home, "ends")} == {"ok", "failed"}
+    again = fewgood("resume", "ends", "--json")
     assert again.document["cells"] == outcome.document["cells"]
-    assert len(events(shared_home, "failing")) == len(found), "a recorded failure is not run again"
-    fewgood("resume", "failing", "--retry-failed", "--json")
-    assert len(of(events(shared_home, "failing"), "trial_failed")) == 2
+    assert len(events(shared_home, "ends")) == len(found), "what has ended is not run again"
+    fewgood("resume", "ends", "--retry-failed", "--json")
+    assert len(of(events(shared_home, "ends"), "trial_failed")) == 2
 
 
 @pytest.mark.parametrize(
