@@ -20,7 +20,7 @@ demo: $(INSTALLED)  ## a Ray Tune + Optuna sweep on two embedded categories, the
 	bash scripts/demo.sh $(VENV)
 
 test: $(INSTALLED) browser iproute2  ## the test suite (under 20 minutes on 2 cores)
-	$(PY) -m pytest tests
+	bash scripts/test.sh $(VENV)
 
 check: $(INSTALLED)  ## lint, format, types
 	$(VENV)/bin/ruff check .

@@ -25,13 +25,14 @@ controls: [none]
 search: grid
 space: grid.yaml
 budget: {{trials: 9}}
+resources: {{concurrent: 1}}
 settings: {{generator.steps: 12, baseline.image_size: 96, sampling.latent_samples: 2}}
 """
 SPACE = """
 version: 1
 parameters:
   generator.variance_weight: {type: choice, values: [0.1, 1.0]}
-  selection.count: {type: choice, values: [2, 4]}
+  selection.count: {type: choice, values: [2, 4, 6, 8]}
 """
 
 
@@ -126,39 +127,61 @@ def grid(tmp_path_factory, lend_models):
     return study, home, json.loads(out)["cells"]
 
 
-@pytest.mark.parametrize("how", ["driver", "worker", "raylet", "interrupt"])
-def test_resume_after_a_kill_ends_like_an_undisturbed_run(how, grid, lend_models, tmp_path):
+def test_a_study_survives_every_kill_and_ends_like_an_undisturbed_run(grid, lend_models, tmp_path):
+    """One study loses its driver, a worker, Ray's node manager and gets Ctrl-C, each after one more finished trial."""
     study, undisturbed, cells = grid
     home = lend_models(tmp_path / "home")
-    process = start(["sweep", study, "--json"], home)
-    log = home / "studies" / "grid" / "events.jsonl"
-    wait_for(lambda: log.exists() and of(events(home, "grid"), "trial_finished"), process)
-    if how == "driver":
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
-    elif how == "raylet":
-        (raylet,) = (child.pid for child in psutil.Process(process.pid).children() if child.name() == "raylet")
-        os.kill(raylet, signal.SIGKILL)
-        process.communicate(timeout=120)
-        assert process.returncode != 0, "Ray ends a driver whose node manager is gone"
-    elif how == "interrupt":
-        os.kill(process.pid, signal.SIGINT)
-        assert process.wait(timeout=120) == 130, process.communicate()[1][-3000:]
-        assert "carries on" in process.communicate()[1]
-    else:
-        for pid in workers(process.pid):
-            os.kill(pid, signal.SIGKILL)
-        assert process.wait(timeout=300) == 0, process.communicate()[1][-3000:]
-        assert of(events(home, "grid"), "trial_interrupted"), "a lost worker is said"
-    done = {event["trial"] for event in of(events(home, "grid"), "trial_finished")}
-    process = start(["resume", "grid", "--json"], home)
+
+    def finished():
+        log = home / "studies" / "grid" / "events.jsonl"
+        return [event["trial"] for event in of(events(home, "grid"), "trial_finished")] if log.exists() else []
+
+    words = ["sweep", study, "--json"]
+    for kill in (kill_driver, kill_node_manager, interrupt, kill_worker):
+        before = len(finished())
+        assert before < 7, "the kills came too late to test anything"
+        process = start(words, home)
+        wait_for(lambda before=before: len(finished()) > before, process)
+        kill(process)
+        words = ["resume", "grid", "--json"]
+        if kill is not kill_worker:
+            assert process.returncode != 0
     out, err = process.communicate(timeout=400)
     assert process.returncode == 0, err[-3000:]
+    assert of(events(home, "grid"), "trial_interrupted"), "a lost worker is said, and its trial started again"
     assert json.loads(out)["cells"] == without_time(cells, json.loads(out)["cells"])
     assert metrics_by_run(home) == metrics_by_run(undisturbed)
-    ends = of(events(home, "grid"), "trial_finished")
-    assert len(ends) == len({event["trial"] for event in ends}) == 4, "nothing is lost and nothing counted twice"
-    assert done <= {event["trial"] for event in ends}
+    assert len(finished()) == len(set(finished())) == 8, "nothing is lost and nothing counted twice"
+
+
+def kill_driver(process):
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+
+
+def kill_node_manager(process):
+    (raylet,) = (child.pid for child in psutil.Process(process.pid).children() if child.name() == "raylet")
+    os.kill(raylet, signal.SIGKILL)
+    process.communicate(timeout=120)
+
+
+def interrupt(process):
+    os.kill(process.pid, signal.SIGINT)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == 130, said[-3000:]
+    assert "carries on" in said
+
+
+def kill_worker(process):
+    """End all processes that run trials under a driver; the sweep goes on."""
+
+    def running():
+        children = psutil.Process(process.pid).children(recursive=True)
+        return [child for child in children if "ImplicitFunc.train" in " ".join(child.cmdline())]
+
+    wait_for(running, process)
+    for child in running():
+        os.kill(child.pid, signal.SIGKILL)
 
 
 def without_time(expected, found):
@@ -167,17 +190,6 @@ def without_time(expected, found):
         {**one, "best": {**one["best"], "cost": other["best"]["cost"]}}
         for one, other in zip(expected, found, strict=True)
     ]
-
-
-def workers(driver):
-    """The processes that run trials under a driver."""
-    found = [
-        child
-        for child in psutil.Process(driver).children(recursive=True)
-        if "ImplicitFunc" in " ".join(child.cmdline())
-    ]
-    assert found, "no trial is running"
-    return [child.pid for child in found]
 
 
 ENDS = """

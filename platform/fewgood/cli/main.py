@@ -33,6 +33,8 @@ from fewgood.store.home import no_space
 
 __all__ = ["app", "main"]
 
+_INTERRUPTED = 130
+
 app = typer.Typer(
     name="fewgood",
     help="From a few good images to a measured gain: few-shot industrial anomaly detection.",
@@ -90,8 +92,7 @@ def _run() -> int:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         return _refuse(FewgoodError(f"{message} (see `{context} --help`)"))
     except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("fewgood: interrupted; what was finished is kept, the same command carries on\n")
-        return 130
+        status = _INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         return 0
@@ -99,6 +100,8 @@ def _run() -> int:
         if no_space(error):
             return _refuse(StoreError("no space left on the disk: free some space, or give another folder with --home"))
         return _fault(error)
+    if status == _INTERRUPTED:  # Typer turns Ctrl-C inside a command into this status
+        sys.stderr.write("fewgood: interrupted; what was finished is kept, the same command carries on\n")
     return status if isinstance(status, int) else 0
 
 

@@ -15,7 +15,7 @@ import ray
 from fewgood.errors import ExecutionError
 from fewgood.execution.schedule import Host
 
-__all__ = ["Cluster", "connected"]
+__all__ = ["Cluster", "connected", "hosts_before"]
 
 _OBJECT_STORE_BYTES = 256 * 2**20
 """Images and weights go through the artifact store; Ray's own store only carries specs."""
@@ -48,8 +48,17 @@ class Cluster:
         return sorted(found, key=lambda host: (host.node != self.here, host.address, host.node))
 
 
+def hosts_before(address: str | None) -> list[Host] | None:
+    """The hosts of the cluster that `connected` would start here, before it does; None if it would join one."""
+    import torch
+
+    if address is not None or "RAY_ADDRESS" in os.environ:
+        return None
+    return [Host("here", "this machine", float(os.cpu_count() or 1), float(torch.cuda.device_count()))]
+
+
 @contextmanager
-def connected(address: str | None, *, cpus: int | None = None) -> Iterator[Cluster]:
+def connected(address: str | None) -> Iterator[Cluster]:
     """Join the cluster at `address` (or `RAY_ADDRESS`), or start one on this machine; left or stopped at the end.
 
     Raises:
@@ -62,7 +71,7 @@ def connected(address: str | None, *, cpus: int | None = None) -> Iterator[Clust
     if chosen is None:
         options |= {
             "address": "local",
-            "num_cpus": cpus or os.cpu_count() or 1,
+            "num_cpus": os.cpu_count() or 1,
             # Without it a stopped trial makes Tune wait for the State API for ever.
             "include_dashboard": True,
             "dashboard_host": "127.0.0.1",

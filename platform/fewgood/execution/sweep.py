@@ -174,13 +174,15 @@ def _tune(
 ) -> None:
     from ray import tune
 
-    from fewgood.execution.cluster import connected
+    from fewgood.execution.cluster import connected, hosts_before
     from fewgood.execution.inbox import Inbox
     from fewgood.execution.leases import RayLeases
     from fewgood.execution.scheduler import CellScheduler
     from fewgood.execution.searcher import CellSearcher
     from fewgood.execution.trial import Place, trainable
 
+    if (expected := hosts_before(address)) is not None:
+        concurrency(study, expected)  # what has no room here is refused before Ray starts
     starting = time.monotonic()
     with connected(address) as cluster:
         hosts = cluster.hosts()
