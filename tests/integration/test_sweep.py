@@ -177,11 +177,19 @@ def kill_worker(process):
 
     def running():
         children = psutil.Process(process.pid).children(recursive=True)
-        return [child for child in children if "ImplicitFunc.train" in " ".join(child.cmdline())]
+        return [child for child in children if "ImplicitFunc.train" in words_of(child)]
 
     wait_for(running, process)
     for child in running():
         os.kill(child.pid, signal.SIGKILL)
+
+
+def words_of(process):
+    """A process's command line; nothing for one that has just ended."""
+    try:
+        return " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return ""
 
 
 def without_time(expected, found):

@@ -88,11 +88,16 @@ def assert_same_curve(found: TrainingReport, expected: TrainingReport) -> None:
 
 def worker_processes() -> list[psutil.Process]:
     """Ray Train's workers among this process's descendants."""
-    return [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if any("RayTrainWorker" in word for word in child.cmdline())
-    ]
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if any("RayTrainWorker" in word for word in words_of(child))]
+
+
+def words_of(process: psutil.Process) -> list[str]:
+    """A process's command line; nothing for one that has just ended."""
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
 
 
 def test_two_workers_give_the_curve_of_training_in_place(cluster, tmp_path, train, in_place):
@@ -113,15 +118,18 @@ def test_dead_workers_cost_the_steps_since_the_last_checkpoint(cluster, tmp_path
     """One death is recovered from, a second is more than allowed, and the same training asked for again goes on."""
     storage = tmp_path / "storage"
     training = RayGeneratorTraining(workers=2, storage_path=str(storage), checkpoint_every=10, max_failures=1)
-    steps, killed_at = [], []
+    steps, killed_at, old = [], [], set()
 
     def kill_twice(stage: str, done: int, total: int, note: str) -> None:
         saved = any(storage.glob("*/checkpoint_manager_snapshot.json"))
-        again = bool(steps) and done < steps[-1]
+        workers = worker_processes()
+        fresh = [worker for worker in workers if worker.pid not in old]
         steps.append(done)
-        if (not killed_at and saved) or (len(killed_at) == 1 and again):
-            worker_processes()[-1].kill()
-            killed_at.append(len(steps))
+        if not fresh or len(killed_at) == 2 or not (killed_at or saved):
+            return
+        old.update(worker.pid for worker in workers)  # a death ends them all, and new ones begin
+        fresh[-1].kill()
+        killed_at.append(len(steps))
 
     with pytest.raises(ExecutionError, match=r"given up after 1 restarts.*training\.max_failures"):
         train(training, tmp_path / "first", progress=kill_twice)
