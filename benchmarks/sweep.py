@@ -17,6 +17,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -58,7 +59,8 @@ def sweep(made: Study, home: Home) -> dict[str, float]:
     spaces = {cell.label: resolve(made.space, dataset=cell.dataset, baseline=cell.baseline) for cell in made.cells}
     found: list[Any] = []
     outcome = run_sweep(made, spaces, home, address=None, listener=found.append)
-    assert len(outcome.cells[0].finished) == len(made.configurations), found[-1]
+    failed = [event["error"] for event in found if event["event"] in ("trial_failed", "trial_retried")]
+    assert len(outcome.cells[0].finished) == len(made.configurations), failed or outcome.cells[0]
     moments = {event["event"]: datetime.fromisoformat(event["utc"]) for event in found}
     first = next(datetime.fromisoformat(event["utc"]) for event in found if event["event"] == "trial_started")
     seconds = (moments["sweep_finished"] - moments["sweep_started"]).total_seconds()
@@ -83,7 +85,8 @@ def alone(job: tuple[dict[str, Any], dict[str, Any], str, str]) -> dict[str, Any
     torch.set_num_threads(1)
     made = Study.model_validate(document)
     home = Home(Path(folder)).prepare()
-    link_models(Path(models), home.root)
+    if home.root != Path(models):
+        link_models(Path(models), home.root)
     run_configuration(made, made.cells[0], settings, home=home, report=lambda _: None, tell=lambda *_, **__: None)
     return metrics(home)
 
@@ -99,8 +102,8 @@ def metrics(home: Home) -> dict[str, Any]:
 def link_models(source: Path, target: Path) -> None:
     """Give a home what is built once per machine: the image-text model, WordNet, the drawn sample."""
     for path in source.iterdir():
-        if path.name not in ("artifacts", "ledger", "studies", "tmp", "locks") and not (target / path.name).exists():
-            (target / path.name).symlink_to(path)
+        if path.is_dir() and path.name not in ("artifacts", "ledger", "studies", "tmp", "locks"):
+            shutil.copytree(path, target / path.name, copy_function=os.link)
 
 
 def main() -> None:
