@@ -86,7 +86,7 @@ def alone(job: tuple[dict[str, Any], dict[str, Any], str, str]) -> dict[str, Any
     made = Study.model_validate(document)
     home = Home(Path(folder)).prepare()
     if home.root != Path(models):
-        link_models(Path(models), home.root)
+        lend_models(Path(models), home.root)
     run_configuration(made, made.cells[0], settings, home=home, report=lambda _: None, tell=lambda *_, **__: None)
     return metrics(home)
 
@@ -99,11 +99,11 @@ def metrics(home: Home) -> dict[str, Any]:
     }
 
 
-def link_models(source: Path, target: Path) -> None:
-    """Give a home what is built once per machine: the image-text model, WordNet, the drawn sample."""
+def lend_models(source: Path, target: Path) -> None:
+    """Copy to a home what is built once per machine: the image-text model, WordNet (NLTK reads no links), the drawn sample."""
     for path in source.iterdir():
         if path.is_dir() and path.name not in ("artifacts", "ledger", "studies", "tmp", "locks"):
-            shutil.copytree(path, target / path.name, copy_function=os.link)
+            shutil.copytree(path, target / path.name)
 
 
 def main() -> None:
@@ -124,7 +124,7 @@ def main() -> None:
 
         def fresh(label: str) -> Home:
             home = Home(folder / label).prepare()
-            link_models(models.root, home.root)
+            lend_models(models.root, home.root)
             return home
 
         shared = fresh("shared")
