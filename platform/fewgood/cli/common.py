@@ -22,6 +22,8 @@ from fewgood.specs import ARMS, TrialSpec
 from fewgood.store.home import Home
 
 __all__ = [
+    "AddressOption",
+    "ReportOption",
     "ArmOption",
     "BaselineOption",
     "CategoryOption",
@@ -70,6 +72,10 @@ StoreOption = Annotated[
         show_default=False,
     ),
 ]
+AddressOption = Annotated[
+    str | None, typer.Option("--address", help="A Ray cluster [RAY_ADDRESS]; none starts one here.")
+]
+ReportOption = Annotated[Path | None, typer.Option("--report", help="Where the HTML report goes.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
 
 console = Console(stderr=True, highlight=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fewgood.cli.common import HomeOption, JsonOption, StoreOption, begin, print_json
+from fewgood.cli.common import AddressOption, HomeOption, JsonOption, ReportOption, StoreOption, begin, print_json
 from fewgood.errors import SpecError
 from fewgood.execution import keep_to_loopback
 
@@ -26,13 +26,11 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def resume(
         name: Annotated[str, typer.Argument(metavar="STUDY", help="The study's name, or its YAML file.")],
-        address: Annotated[
-            str | None, typer.Option("--address", help="A Ray cluster [RAY_ADDRESS]; none starts one here.")
-        ] = None,
+        address: AddressOption = None,
         retry_failed: Annotated[
             bool, typer.Option("--retry-failed", help="Also start the configurations again that failed.")
         ] = False,
-        report: Annotated[Path | None, typer.Option("--report", help="Where the HTML report goes.")] = None,
+        report: ReportOption = None,
         store: StoreOption = None,
         home: HomeOption = None,
         json_output: JsonOption = False,

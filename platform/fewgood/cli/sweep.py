@@ -8,9 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from fewgood.cli.common import (
+    AddressOption,
     HomeOption,
     JsonOption,
     KeywordOption,
+    ReportOption,
     RootOption,
     SetOption,
     StoreOption,
@@ -22,12 +24,7 @@ from fewgood.cli.studies import spaces_of
 from fewgood.errors import SpecError
 from fewgood.execution import keep_to_loopback
 
-__all__ = ["AddressOption", "ReportOption", "register"]
-
-AddressOption = Annotated[
-    str | None, typer.Option("--address", help="A Ray cluster [RAY_ADDRESS]; none starts one here.")
-]
-ReportOption = Annotated[Path | None, typer.Option("--report", help="Where the HTML report goes.")]
+__all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:

@@ -31,7 +31,6 @@ class Cluster:
     """Address of Ray's own dashboard, bound to loopback when the cluster was started here."""
     metrics: str | None
     """Address of this host's Prometheus metrics."""
-    started_here: bool
 
     def hosts(self) -> list[Host]:
         """The living hosts, this one first."""
@@ -96,7 +95,7 @@ def _joined(options: dict[str, Any], chosen: str | None) -> Iterator[Cluster]:
         ) from error
     try:
         here = ray.get_runtime_context().get_node_id()
-        yield Cluster(here, _url(context.dashboard_url), _metrics(here), chosen is None)
+        yield Cluster(here, _url(context.dashboard_url), _metrics(here))
     finally:
         ray.shutdown()
 

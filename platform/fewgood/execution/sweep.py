@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +126,7 @@ def _warmed(plan: CellPlan, study: Study, home: Home) -> CellPlan:
         for found in outcomes(earlier, folder.log.read()):
             if found.cell.label == plan.label:
                 warm += [Known(trial["settings"], trial[OBJECTIVE], trial.get(COST)) for trial in found.finished]
-    return CellPlan(plan.label, plan.space, plan.trials, plan.first, plan.searched, plan.done, plan.known, warm)
+    return replace(plan, warm=warm)
 
 
 class _Budget:
