@@ -1,6 +1,6 @@
 """What a sweep's shared work, concurrency and orchestration are worth, as ratios within one run.
 
-    python benchmarks/sweep.py [--steps 400] [--json]
+    python benchmarks/sweep.py [--steps 400] [--only store|concurrency] [--json]
 
 Three measurements on the embedded sample, PatchCore, one shot, one cell:
 
@@ -24,6 +24,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,66 @@ def alone(job: tuple[dict[str, Any], dict[str, Any], str, str]) -> dict[str, Any
     return metrics(home)
 
 
+def store(fresh: Callable[[str], Home], models: Home, folder: Path, steps: int, spawn: Any) -> dict[str, Any]:
+    """The twelve trials as a sweep with the store, and each with an empty one."""
+    shared = fresh("shared")
+    made = study("twelve", TWELVE, steps, concurrent=2)
+    with_store = sweep(made, shared)
+    told("twelve with the store:", **with_store)
+    jobs = [
+        (made.model_dump(mode="json"), settings, str(models.root), str(folder / f"alone-{number}"))
+        for number, settings in enumerate(TWELVE)
+    ]
+    started = time.perf_counter()
+    with spawn.Pool(2) as pool:
+        apart = pool.map(alone, jobs, chunksize=1)
+    without_seconds = time.perf_counter() - started
+    told("twelve with empty stores:", seconds=without_seconds)
+    numbers: dict[str, Any] = {}
+    for one in apart:
+        numbers |= one
+    mine = metrics(shared)
+    assert mine.keys() == numbers.keys()
+    worst = max(
+        abs(a - b)
+        for run in mine
+        for a, b in zip(mine[run], numbers[run], strict=True)
+        if a is not None and b is not None
+    )
+    return {
+        "store": {
+            "with_seconds": with_store["seconds"],
+            "without_seconds": without_seconds,
+            "ratio": with_store["seconds"] / without_seconds,
+            "largest_difference": worst,
+        },
+        "orchestration": {
+            "share": 1 - with_store["run_seconds"] / (2 * with_store["seconds"]),
+            "ray_start_seconds": with_store["ray_start_seconds"],
+            "first_trial_seconds": with_store["first_trial_seconds"],
+        },
+    }
+
+
+def concurrency(fresh: Callable[[str], Home], steps: int) -> dict[str, Any]:
+    """Four trials that share nothing: two at once, one at a time, and one at a time with both cores."""
+    two = sweep(study("two", APART, steps, concurrent=2), fresh("two"))
+    told("two at once, one thread each:", **two)
+    one = sweep(study("one", APART, steps, concurrent=1), fresh("one"))
+    told("one at a time, one thread:", **one)
+    wide = sweep(study("wide", APART, steps, concurrent=1, threads=2), fresh("wide"))
+    told("one at a time, two threads:", **wide)
+    return {
+        "concurrency": {
+            "two_of_one_thread_seconds": two["seconds"],
+            "one_of_one_thread_seconds": one["seconds"],
+            "one_of_two_threads_seconds": wide["seconds"],
+            "throughput_against_one_thread": one["seconds"] / two["seconds"],
+            "throughput_against_two_threads": wide["seconds"] / two["seconds"],
+        }
+    }
+
+
 def told(part: str, **seconds: float) -> None:
     """Say on the error stream what one measurement took, so that a run that is cut off has said something."""
     print(part, *(f"{name}={value:.1f}" for name, value in seconds.items()), file=sys.stderr, flush=True)
@@ -117,6 +178,9 @@ def lend_models(source: Path, target: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=400, help="training steps of each generator")
+    parser.add_argument(
+        "--only", choices=("store", "concurrency"), help="one part; orchestration belongs to the store"
+    )
     parser.add_argument("--json", action="store_true")
     flags = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -135,59 +199,11 @@ def main() -> None:
             lend_models(models.root, home.root)
             return home
 
-        shared = fresh("shared")
-        with_store = sweep(study("twelve", TWELVE, flags.steps, concurrent=2), shared)
-        told("twelve with the store:", **with_store)
-        jobs = [
-            (study("twelve", TWELVE, flags.steps, concurrent=2).model_dump(mode="json"), settings, str(models.root),
-             str(folder / f"alone-{number}"))
-            for number, settings in enumerate(TWELVE)
-        ]  # fmt: skip
-        started = time.perf_counter()
-        with spawn.Pool(2) as pool:
-            apart = pool.map(alone, jobs, chunksize=1)
-        without_seconds = time.perf_counter() - started
-        told("twelve with empty stores:", seconds=without_seconds)
-        numbers: dict[str, Any] = {}
-        for one in apart:
-            numbers |= one
-        mine = metrics(shared)
-        assert mine.keys() == numbers.keys()
-        worst = max(
-            abs(a - b)
-            for run in mine
-            for a, b in zip(mine[run], numbers[run], strict=True)
-            if a is not None and b is not None
-        )
-        two = sweep(study("two", APART, flags.steps, concurrent=2), fresh("two"))
-        told("two at once, one thread each:", **two)
-        one = sweep(study("one", APART, flags.steps, concurrent=1), fresh("one"))
-        told("one at a time, one thread:", **one)
-        wide = sweep(study("wide", APART, flags.steps, concurrent=1, threads=2), fresh("wide"))
-        told("one at a time, two threads:", **wide)
-        busy = 2 * with_store["seconds"]
-        result = {
-            "steps": flags.steps,
-            "store": {
-                "with_seconds": with_store["seconds"],
-                "without_seconds": without_seconds,
-                "ratio": with_store["seconds"] / without_seconds,
-                "largest_difference": worst,
-            },
-            "concurrency": {
-                "two_of_one_thread_seconds": two["seconds"],
-                "one_of_one_thread_seconds": one["seconds"],
-                "one_of_two_threads_seconds": wide["seconds"],
-                "throughput_against_one_thread": one["seconds"] / two["seconds"],
-                "throughput_against_two_threads": wide["seconds"] / two["seconds"],
-            },
-            "orchestration": {
-                "share": 1 - with_store["run_seconds"] / busy,
-                "share_one_at_a_time": 1 - one["run_seconds"] / one["seconds"],
-                "ray_start_seconds": with_store["ray_start_seconds"],
-                "first_trial_seconds": with_store["first_trial_seconds"],
-            },
-        }
+        result: dict[str, Any] = {"steps": flags.steps}
+        if flags.only != "concurrency":
+            result |= store(fresh, models, folder, flags.steps, spawn)
+        if flags.only != "store":
+            result |= concurrency(fresh, flags.steps)
     if flags.json:
         print(json.dumps(result, indent=1))
         return

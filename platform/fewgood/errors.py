@@ -7,7 +7,8 @@ FewgoodError              exit status 2 on the command line, one line, no traceb
 |-- AssetError            weights, WordNet or a model that is missing: says what to place where
 |-- StoreError            the home folder: not writable, out of space, damaged
 |-- BaselineError         a detector that refuses its options or its images
-`-- ExecutionError        Ray: a sweep that cannot be scheduled or a cluster that cannot be reached
+|-- ExecutionError        Ray: a sweep that cannot be scheduled or a cluster that cannot be reached
+`-- ServiceError          a server of generators that refuses a request or cannot be reached
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ __all__ = [
     "ExecutionError",
     "FewgoodError",
     "ImageError",
+    "ServiceError",
     "SpecError",
     "StoreError",
 ]
@@ -54,3 +56,14 @@ class BaselineError(FewgoodError):
 
 class ExecutionError(FewgoodError):
     """A sweep that cannot be scheduled, or a Ray cluster that cannot be reached."""
+
+
+class ServiceError(FewgoodError):
+    """A server of generators that refuses a request, or cannot be reached after several tries."""
+
+    def __init__(self, message: str, *, status: int | None = None, request_id: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        """The HTTP status; None if there was no answer."""
+        self.request_id = request_id
+        """The request's id in the server's log."""

@@ -23,7 +23,18 @@ from fewgood.errors import FewgoodError, StoreError
 from fewgood.hardware import describe_hardware, versions
 from fewgood.progress import Progress, silent
 from fewgood.specs import TrialSpec, canonical_json, digest
-from fewgood.stages import detector, embedding_model, features, feedback, generator, pool, prompts, rounds, scores
+from fewgood.stages import (
+    detector,
+    embedding_model,
+    embeddings,
+    features,
+    feedback,
+    generator,
+    pool,
+    prompts,
+    rounds,
+    scores,
+)
 from fewgood.stages import training_set as training_set_stage
 from fewgood.stages.context import Context, GeneratorTraining
 from fewgood.stages.detector import detector_node, proxy_node, read_proxy, read_result
@@ -41,6 +52,7 @@ STAGE_VERSIONS: Mapping[str, int] = {
         prompts,
         generator,
         pool,
+        embeddings,
         scores,
         feedback,
         rounds,

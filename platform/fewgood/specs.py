@@ -283,6 +283,40 @@ class TrialSpec:
         """The whole spec as plain JSON, unhashed fields included."""
         return dict(plain(self, hashed_only=False))
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> TrialSpec:
+        """The inverse of `to_json`.
+
+        Raises:
+            SpecError: if the values are no spec of this version.
+        """
+        parts = {
+            "data": DataSpec,
+            "prompts": PromptSpec,
+            "embedding": EmbeddingSpec,
+            "generator": GeneratorSpec,
+            "sampling": SamplingSpec,
+            "selection": SelectionSpec,
+        }
+        try:
+            baseline = values["baseline"]
+            options = tuple(sorted((str(name), _frozen(value)) for name, value in baseline["options"].items()))
+            return cls(
+                **{name: kind(**_frozen_values(values[name])) for name, kind in parts.items()},
+                baseline=BaselineSpec(name=baseline["name"], options=options),
+                **{name: values[name] for name in ("arm", "seed", "precision")},
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise SpecError(f"this is no spec of this version of fewgood ({type(error).__name__}: {error})") from error
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+
+
+def _frozen_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {str(name): _frozen(value) for name, value in values.items()}
+
 
 def plain(spec: Any, *, hashed_only: bool = True) -> Any:
     """A spec dataclass as plain JSON values; with `hashed_only`, without the fields that only say where things lie."""

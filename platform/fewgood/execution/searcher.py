@@ -72,12 +72,15 @@ class _CellState:
     seen: set[str]
     queue: deque[dict[str, Any]] = field(default_factory=deque)
     left: int = 0
+    made: set[str] = field(default_factory=set)
+    """Generators that a finished trial has left in the store, by their settings."""
 
 
 class CellSearcher(Searcher):
     """Routes Tune's requests to one Optuna study (TPE) per cell.
 
-    Cells take turns, so that trials which run at once need different generators.
+    Cells take turns, and in a cell a configuration whose generator a running trial may be training comes after those that need
+    not wait for it, so that trials which run at once need different generators.
 
     Args:
         cells: What is left in each cell; `suggest` answers with the number of the cell in this sequence.
@@ -172,13 +175,15 @@ class CellSearcher(Searcher):
         if trial_id not in self._running:
             return
         index, settings = self._running.pop(trial_id)
+        phase = (result or {}).get(PHASE)
         if error:
             self._lost(trial_id, index, settings)
+        elif phase in ("seeds", "finished"):
+            self._cells[index].made.add(_generator(settings))
         trial = self._asked.pop(trial_id, None)
         if trial is None:
             return
         study = self._cells[index].study
-        phase = (result or {}).get(PHASE)
         if error or not result or phase not in ("seeds", "finished"):
             study.tell(trial, state=TrialState.FAIL)
         elif phase == "seeds":  # stopped between its seeds
@@ -202,7 +207,7 @@ class CellSearcher(Searcher):
     def _next(self, cell: _CellState, trial_id: str) -> dict[str, Any] | None:
         """The next settings of a cell, and Optuna's trial noted for them; None when the cell has no more."""
         while cell.queue:
-            settings = cell.queue.popleft()
+            settings = self._take(cell)
             if self._is_new(cell, settings):
                 distributions = cell.plan.space.distributions()
                 if _fits(Known(settings, 0.0), distributions, 1):
@@ -216,6 +221,15 @@ class CellSearcher(Searcher):
             return None
         self._asked[trial_id] = trial
         return dict(trial.params)
+
+    def _take(self, cell: _CellState) -> dict[str, Any]:
+        """The first queued settings that need not wait for a running trial's generator; the first of all if none is."""
+        running = {_generator(settings) for index, settings in self._running.values() if self._cells[index] is cell}
+        for number, settings in enumerate(cell.queue):
+            if _generator(settings) not in running - cell.made:
+                del cell.queue[number]
+                return settings
+        return cell.queue.popleft()
 
     def _unseen(self, cell: _CellState) -> optuna.Trial | None:
         """A configuration that this cell has not had: TPE's, else a random one; None once its space seems used up."""
@@ -244,6 +258,11 @@ class CellSearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore: the event log and the Optuna storage hold every finished trial."""
+
+
+def _generator(settings: Mapping[str, Any]) -> str:
+    """What tells the generators of a cell's configurations apart."""
+    return canonical_json({name: value for name, value in settings.items() if name.startswith("generator.")})
 
 
 def _fits(known: Known, distributions: Mapping[str, Any], objectives: int) -> bool:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from fewgood.generator.checkpoint import file_digest
-from fewgood.generator.sampling import CandidateBatch, Generator, load_generator, sample_candidates
+from fewgood.generator.sampling import (
+    CandidateBatch,
+    Drawing,
+    Generator,
+    draw_images,
+    load_generator,
+    sample_candidates,
+)
 from fewgood.generator.training import TrainingReport, train_generator
 
 __all__ = [
     "CandidateBatch",
+    "Drawing",
     "Generator",
     "TrainingReport",
     "file_digest",
+    "draw_images",
     "load_generator",
     "sample_candidates",
     "train_generator",

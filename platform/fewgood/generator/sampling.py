@@ -20,7 +20,7 @@ from fewgood.generator.network import Architecture, VarianceVQGAN
 from fewgood.generator.tiling import tiled
 from fewgood.specs import GeneratorSpec, SamplingSpec
 
-__all__ = ["CandidateBatch", "Generator", "load_generator", "sample_candidates"]
+__all__ = ["CandidateBatch", "Drawing", "Generator", "draw_images", "load_generator", "sample_candidates"]
 
 _TILE = 1024
 _ATTENTION_POSITIONS = 64
@@ -66,7 +66,20 @@ def load_generator(folder: Path, *, device: torch.device) -> Generator:
     return Generator(network=network.to(device).eval().requires_grad_(False), spec=spec, device=device)
 
 
-@torch.inference_mode()
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """One image that is wanted."""
+
+    base: np.ndarray
+    """uint8 (H, W, 3), the (augmented) support image that it is drawn around."""
+    index: int
+    """Its number in its series; 0 or more."""
+    seed: int
+    """Of the series' noise."""
+    scale: float
+    """w, the factor on the latent standard deviation; 0 or more."""
+
+
 def sample_candidates(
     generator: Generator,
     bases: Sequence[np.ndarray],
@@ -76,9 +89,6 @@ def sample_candidates(
     seed: int,
 ) -> CandidateBatch:
     """Draw one image, `sampling.latent_samples` times, for each base.
-
-    The noise of a draw depends on (seed, index, draw) only and each image is computed by itself, so the bytes do not
-    depend on which others are in the batch.
 
     Args:
         generator: A trained generator.
@@ -91,38 +101,91 @@ def sample_candidates(
         DataError: If a base is not uint8 (H, W, 3).
         ValueError: If `bases` and `indices` differ in length.
     """
-    draws = []
-    if len(bases) > 0:
-        check_images(bases)
-    for base, index in zip(bases, indices, strict=True):
-        draws.append(_draws(generator, base, index, sampling, seed))
+    wanted = [
+        Drawing(base=base, index=index, seed=seed, scale=sampling.scale)
+        for base, index in zip(bases, indices, strict=True)
+    ]
+    draws = draw_images(generator, wanted, mode=sampling.mode, latent_samples=sampling.latent_samples)
     return CandidateBatch(images=[drawn[0] for drawn in draws], draws=draws, sources=list(indices))
 
 
-def _draws(generator: Generator, base: np.ndarray, index: int, sampling: SamplingSpec, seed: int) -> list[np.ndarray]:
+@torch.inference_mode()
+def draw_images(
+    generator: Generator, wanted: Sequence[Drawing], *, mode: str, latent_samples: int, rows: int = 1
+) -> list[list[np.ndarray]]:
+    """Draw each wanted image `latent_samples` times, `rows` images at a time.
+
+    The noise of a draw depends on (seed, index, draw) only, and what the network is given has `rows` rows whatever is
+    wanted: too few are filled up with repetitions. So the bytes of an image depend on `rows`, which chooses the kernels,
+    and not on which other images are drawn with it.
+
+    Args:
+        generator: A trained generator.
+        wanted: Any images of any series; those of one size share passes through the network.
+        mode: `residual` or `decode`.
+        latent_samples: Draws per image; 1 or more.
+        rows: Images per pass; 1 or more.
+
+    Returns:
+        For each wanted image its draws, uint8 (H, W, 3) of its base's size.
+
+    Raises:
+        DataError: If a base is not uint8 (H, W, 3).
+    """
+    if not wanted:
+        return []
+    check_images([one.base for one in wanted])
+    sizes: dict[tuple[int, ...], list[int]] = {}
+    for number, one in enumerate(wanted):
+        sizes.setdefault(one.base.shape, []).append(number)
+    drawn: dict[int, list[np.ndarray]] = {}
+    for numbers in sizes.values():
+        for start in range(0, len(numbers), rows):
+            own = numbers[start : start + rows]
+            filled = [wanted[number] for number in (*own, *[own[-1]] * (rows - len(own)))]
+            drawn |= zip(own, _draw_rows(generator, filled, mode, latent_samples), strict=False)
+    return [drawn[number] for number in range(len(wanted))]
+
+
+def _draw_rows(generator: Generator, rows: Sequence[Drawing], mode: str, latent_samples: int) -> list[list[np.ndarray]]:
     network = generator.network
-    mu, logvar = _encode(network, base, generator.device)
+    shape = rows[0].base.shape
+    mu, logvar = _encode(network, [row.base for row in rows], generator.device)
     mean_entries, _, mean_codes = network.quantise(mu)
     decoded_mean: list[Tensor] = []  # computed when first needed, at most once
-    results = []
+    results: list[list[np.ndarray]] = [[] for _ in rows]
 
     def mean_image() -> Tensor:
         if not decoded_mean:
-            decoded_mean.append(_decode(network, mean_entries, base.shape))
+            decoded_mean.append(_decode(network, mean_entries, shape))
         return decoded_mean[0]
 
-    for draw in range(sampling.latent_samples):
-        noise = None if logvar is None else _noise(mu.shape, seed, index, draw).to(generator.device)
-        entries, _, codes = network.quantise(network.perturb(mu, logvar, noise, sampling.scale))
+    for draw in range(latent_samples):
+        entries, _, codes = network.quantise(_perturbed(network, mu, logvar, rows, draw))
         unchanged = torch.equal(codes, mean_codes)
-        if sampling.mode == "residual" and unchanged:  # the residual is zero: nothing to decode
-            results.append(base.copy())
+        if mode == "residual" and unchanged:  # the residual is zero: nothing to decode
+            for result, row in zip(results, rows, strict=True):
+                result.append(row.base.copy())
             continue
-        image = mean_image() if unchanged else _decode(network, entries, base.shape)
-        if sampling.mode == "residual":
-            image = torch.from_numpy(base).to(generator.device) / 255.0 + image - mean_image()
-        results.append((image.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).cpu().numpy())
+        image = mean_image() if unchanged else _decode(network, entries, shape)
+        if mode == "residual":
+            bases = torch.stack([torch.from_numpy(row.base).to(generator.device) for row in rows])
+            image = bases / 255.0 + image - mean_image()
+        pixels = (image.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).cpu().numpy()
+        for result, one in zip(results, pixels, strict=True):
+            result.append(one)
     return results
+
+
+def _perturbed(network: VarianceVQGAN, mu: Tensor, logvar: Tensor | None, rows: Sequence[Drawing], draw: int) -> Tensor:
+    if logvar is None:
+        return mu
+    latents = []
+    for number, row in enumerate(rows):
+        own = slice(number, number + 1)
+        noise = _noise(mu[own].shape, row.seed, row.index, draw).to(mu.device)
+        latents.append(network.perturb(mu[own], logvar[own], noise, row.scale))
+    return torch.cat(latents)
 
 
 def _noise(shape: torch.Size, seed: int, index: int, draw: int) -> Tensor:
@@ -130,12 +193,13 @@ def _noise(shape: torch.Size, seed: int, index: int, draw: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(int(state)))
 
 
-def _encode(network: VarianceVQGAN, image: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor | None]:
+def _encode(network: VarianceVQGAN, images: Sequence[np.ndarray], device: torch.device) -> tuple[Tensor, Tensor | None]:
     architecture = network.architecture
     stride = architecture.stride
-    height, width = (-(-side // stride) * stride for side in image.shape[:2])
-    padded = np.ascontiguousarray(reflect_to(image, height, width))
-    pixels = torch.from_numpy(padded).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1.0
+    height, width = (-(-side // stride) * stride for side in images[0].shape[:2])
+    padded = np.stack([reflect_to(image, height, width) for image in images])
+    # Contiguous: with one row PyTorch would otherwise guess the layout, and the layout chooses the kernels.
+    pixels = torch.from_numpy(padded).to(device).permute(0, 3, 1, 2).contiguous().float() / 127.5 - 1.0
 
     def both(part: Tensor) -> Tensor:
         mu, logvar = network.encode(part)
@@ -150,10 +214,10 @@ def _encode(network: VarianceVQGAN, image: np.ndarray, device: torch.device) -> 
 
 
 def _decode(network: VarianceVQGAN, entries: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """(H, W, 3) float32, about [0, 1], not clipped."""
+    """(B, H, W, 3) float32, about [0, 1], not clipped."""
     architecture = network.architecture
     image = tiled(network.decode, entries, tile=_tile(architecture), overlap=_OVERLAP, up=architecture.stride, down=1)
-    return (image[0].permute(1, 2, 0)[: shape[0], : shape[1]] + 1.0) / 2.0
+    return (image.permute(0, 2, 3, 1)[:, : shape[0], : shape[1]] + 1.0) / 2.0
 
 
 def _tile(architecture: Architecture) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from fewgood.specs import plain
 from fewgood.stages.context import Context, Node
 from fewgood.store import Artifact, ArtifactKey
 
-__all__ = ["CHUNK", "STAGE", "VERSION", "chunk_indices", "pool_nodes", "read_draws"]
+__all__ = ["CHUNK", "STAGE", "VERSION", "candidate_base", "chunk_indices", "noise_seed", "pool_nodes", "read_draws"]
 
 STAGE = "pool"
 VERSION = 1
@@ -40,6 +40,16 @@ def read_draws(artifact: Artifact) -> list[list[np.ndarray]]:
     return [[read_image(artifact.path / name) for name in entry["draws"]] for entry in meta["candidates"]]
 
 
+def candidate_base(support: Sequence[np.ndarray], index: int, *, seed: int, kind: str) -> np.ndarray:
+    """What candidate `index` of a seed's series is drawn around: a view of a support image, uint8 (H, W, 3)."""
+    return augment(support[index % len(support)], seed, index, kind)
+
+
+def noise_seed(seed: int) -> int:
+    """The seed of the latent noise of a seed's series."""
+    return stream_seed(seed, STAGE)
+
+
 def _chunk_node(context: Context, generator: Node, chunk: int) -> Node:
     spec = context.spec
 
@@ -49,13 +59,13 @@ def _chunk_node(context: Context, generator: Node, chunk: int) -> Node:
         indices = list(chunk_indices(chunk))
         support = context.support_images
         context.progress(STAGE, indices[0], indices[-1] + 1, f"{spec.sampling.mode} sampling")
-        bases = [augment(support[i % len(support)], spec.seed, i, context.category.kind) for i in indices]
+        bases = [candidate_base(support, i, seed=spec.seed, kind=context.category.kind) for i in indices]
         batch = sample_candidates(
             load_generator(made["generator"].path, device=context.device),
             bases,
             indices,
             spec.sampling,
-            seed=stream_seed(spec.seed, STAGE),
+            seed=noise_seed(spec.seed),
         )
         entries: list[dict[str, Any]] = []
         for index, draws in zip(indices, batch.draws, strict=True):

@@ -10,6 +10,7 @@ from fewgood.selection import should_stop_rounds
 from fewgood.specs import GENERATING_ARMS
 from fewgood.stages.context import Context, Node
 from fewgood.stages.detector import proxy_node, read_proxy
+from fewgood.stages.embeddings import embeddings_node
 from fewgood.stages.feedback import feedback_node
 from fewgood.stages.generator import generator_node
 from fewgood.stages.pool import pool_nodes
@@ -46,7 +47,7 @@ def round_pools(context: Context) -> list[PoolNodes]:
     feedback: Node | None = None
     for _ in range(spec.selection.rounds):
         pools = pool_nodes(context, generator_node(context, feedback), count)
-        scores = [scores_node(context, prompts, pool) for pool in pools] if prompts else []
+        scores = [scores_node(context, prompts, embeddings_node(context, pool)) for pool in pools] if prompts else []
         rounds.append(PoolNodes(pools, scores if spec.arm == "generate" else (), prompts))
         if prompts:
             feedback = feedback_node(context, pools, scores)

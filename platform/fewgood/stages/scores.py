@@ -1,4 +1,4 @@
-"""Stage `scores`: a chunk of the pool to the integrator's score of each candidate (method.md, section 3)."""
+"""Stage `scores`: the embeddings of a chunk of the pool to the integrator's score of each candidate (method.md, section 3)."""
 
 from __future__ import annotations
 
@@ -11,43 +11,37 @@ import numpy as np
 from fewgood.selection import score_candidates
 from fewgood.stages.context import Context, Node
 from fewgood.stages.embedding_model import embedding_identity
-from fewgood.stages.pool import read_draws
+from fewgood.stages.embeddings import read_embeddings
 from fewgood.stages.prompts import read_prompts
 from fewgood.store import Artifact, ArtifactKey
 
 __all__ = ["STAGE", "VERSION", "read_scores", "scores_node"]
 
 STAGE = "scores"
-VERSION = 1
+VERSION = 2
 
 
-def scores_node(context: Context, prompts: Node, pool: Node) -> Node:
+def scores_node(context: Context, prompts: Node, embeddings: Node) -> Node:
     """Scores of one chunk's candidates against the best prompt."""
 
     def create(folder: Path, made: Mapping[str, Artifact]) -> None:
         best = read_prompts(made["prompts"]).best
-        draws = read_draws(made["pool"])
-        flat = [image for candidate in draws for image in candidate]
-        embeddings = context.embedder.encode_images(flat)
-        scores = score_candidates(
-            embeddings.reshape(len(draws), len(draws[0]), -1),
-            context.embedder.encode_texts([best.prompt])[0],
-        )
+        scores = score_candidates(read_embeddings(made["embeddings"]), context.embedder.encode_texts([best.prompt])[0])
         (folder / "scores.json").write_text(
             json.dumps({"prompt": best.prompt, "scores": [float(score) for score in scores]})
         )
-        context.progress(STAGE, len(draws), len(draws), f"best {float(np.max(scores)):.3f}")
+        context.progress(STAGE, len(scores), len(scores), f"best {float(np.max(scores)):.3f}")
 
     key = ArtifactKey(
         STAGE,
         VERSION,
         {
-            "pool": pool.digest,
+            "embeddings": embeddings.digest,
             "prompts": prompts.digest,
             "embedding": embedding_identity(context.spec.embedding),
         },
     )
-    return Node(key, create, {"prompts": prompts, "pool": pool})
+    return Node(key, create, {"prompts": prompts, "embeddings": embeddings})
 
 
 def read_scores(artifact: Artifact) -> list[float]:

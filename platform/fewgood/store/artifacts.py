@@ -74,7 +74,7 @@ class ArtifactStore:
     def __init__(self, home: Home, *, leases: Leases | None = None) -> None:
         self._home = home
         self._leases = leases
-        self._shared = None if home.store is None else SharedArtifacts(home)
+        self._shared = None if home.store is None else SharedArtifacts(home.shared("artifacts"))
 
     @property
     def home(self) -> Home:

@@ -75,7 +75,7 @@ def prune(home: Home, *, older_than: float, stage: str | None = None, dry_run: b
     """
     items = held(home, "home", stage=stage) + ([] if home.store is None else held(home, "shared", stage=stage))
     needed = needed_digests(home)
-    shared = None if home.store is None else SharedArtifacts(home)
+    shared = None if home.store is None else SharedArtifacts(home.shared("artifacts"))
 
     def judge(item: Held) -> str | None:
         if item.seconds < older_than:
@@ -100,7 +100,7 @@ def prune_copies(home: Home, *, older_than: float, stage: str | None = None, dry
     """
     if home.store is None:
         raise StoreError("only copies of a shared store can be removed with --local: give the store with --store")
-    shared = SharedArtifacts(home)
+    shared = SharedArtifacts(home.shared("artifacts"))
 
     def judge(item: Held) -> str | None:
         if item.seconds < older_than:

@@ -1,6 +1,6 @@
 """Artifacts in a store that several homes share: one archive and a manifest each, with no rename anywhere.
 
-`artifacts/STAGE/DIGEST/` holds `archive-<hex>.tar`, named afresh at every attempt, and `manifest.json`, which is written last
+`STAGE/DIGEST/` holds `archive-<hex>.tar`, named afresh at every attempt, and `manifest.json`, which is written last
 and says the archive's name, size and SHA-256. So an artifact is there when its manifest is; what a killed publisher left is
 never looked at, and of two publishers the later one's manifest counts, while both archives are complete.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from fewgood.errors import StoreError
-from fewgood.store.home import Home, no_space
+from fewgood.store.home import no_space
 from fewgood.store.location import FILE_ERRORS, Location
 
 __all__ = ["MANIFEST", "SharedArtifacts"]
@@ -31,10 +31,10 @@ logger = logging.getLogger(__name__)
 
 
 class SharedArtifacts:
-    """The artifacts of the store that a home shares with others."""
+    """The artifacts under one folder of a store."""
 
-    def __init__(self, home: Home) -> None:
-        self._root = home.shared("artifacts")
+    def __init__(self, root: Location) -> None:
+        self._root = root
         self._known: set[str] = set()
         """Artifacts that this process has found complete there."""
 
@@ -124,6 +124,15 @@ class SharedArtifacts:
         with _using(place):
             info = place.filesystem.get_file_info(place.child(record[0]))
         return bool(info.is_file and info.size == record[1])
+
+    def manifest(self, stage: str, digest: str) -> Mapping[str, Any] | None:
+        """An artifact's own manifest, without its files; None if it is not there.
+
+        Raises:
+            StoreError: if the store cannot be reached.
+        """
+        record = self._record(self._root.below(stage, digest))
+        return None if record is None else record[3]
 
     def archive(self, stage: str, digest: str) -> str | None:
         """The name of the archive that an artifact's manifest names; None if there is no readable manifest.

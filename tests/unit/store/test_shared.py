@@ -131,7 +131,7 @@ def test_equal_artifacts_are_equal_archives(homes, place):
     artifact, _ = ArtifactStore(homes[0]).ensure(KEY, write)
     os.utime(artifact.path / "weights.bin", (1, 1))
     (artifact.path / "weights.bin").chmod(0o600)
-    SharedArtifacts(homes[1]).publish("stage", KEY.digest, artifact.path, artifact.manifest)
+    SharedArtifacts(homes[1].shared("artifacts")).publish("stage", KEY.digest, artifact.path, artifact.manifest)
     one, two = place.glob("archive-*.tar")
     assert one.read_bytes() == two.read_bytes()
 

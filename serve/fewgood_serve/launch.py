@@ -1,0 +1,130 @@
+"""Running a server on this machine or a cluster until it is told to end, and ending it with what is in progress answered."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ray import serve
+
+from fewgood.errors import ExecutionError, SpecError
+from fewgood.execution.cluster import connected
+from fewgood.store import Home
+from fewgood_serve.app import application
+from fewgood_serve.settings import ServeSettings
+
+__all__ = ["APPLICATION", "TUNED", "hardware_class", "run", "tuned"]
+
+APPLICATION = "fewgood"
+
+TUNED = "tuning.json"
+
+
+def run(settings: ServeSettings, *, address: str | None, ready: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Args:
+        settings: The server.
+        address: A Ray cluster; None starts one on this machine.
+        ready: Called with the server's address when it answers.
+
+    Raises:
+        SpecError: if the port cannot be used.
+        ExecutionError: if the cluster cannot be reached or has no room for the replicas.
+    """
+    _check_port(settings)
+    ended = threading.Event()
+    before = {number: signal.signal(number, lambda *_: ended.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with connected(address) as cluster:
+            logging.getLogger("ray.serve").setLevel(logging.ERROR)
+            _check_room(settings, cluster.hosts())
+            serve.start(proxy_location="HeadOnly", http_options=_http(settings))
+            try:
+                handle = serve.run(application(settings), name=APPLICATION, route_prefix="/")
+                scheme = "https" if settings.tls_cert else "http"
+                host = f"[{settings.host}]" if ":" in settings.host else settings.host
+                ready(f"{scheme}://{host}:{settings.port}")
+                ended.wait()
+                handle.drain.remote().result(timeout_s=settings.limits.request_seconds + 10)
+            finally:
+                serve.shutdown()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def hardware_class() -> str:
+    """The processor or accelerator and how many there are: what a measurement of speed holds for."""
+    import os
+    import platform
+
+    import torch
+
+    if torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
+    return f"{os.cpu_count()} x {platform.machine()} CPU"
+
+
+def tuned(home: Home) -> dict[str, Any]:
+    """`replicas`, `threads` and `rows` as `--tune` found them here; as many one-thread replicas as CPUs without it."""
+    import os
+
+    import torch
+
+    try:
+        known = json.loads((home.root / "serve" / TUNED).read_text())
+        if known["hardware"] == hardware_class():
+            return {name: int(known["chosen"][name]) for name in ("replicas", "threads", "rows")}
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    if torch.cuda.is_available():
+        return {"replicas": torch.cuda.device_count(), "threads": 1, "rows": 8, "gpus": 1.0}
+    return {"replicas": os.cpu_count() or 1, "threads": 1, "rows": 1}
+
+
+def _http(settings: ServeSettings) -> serve.HTTPOptions:
+    options: dict[str, Any] = {
+        "host": settings.host,
+        "port": settings.port,
+        "request_timeout_s": settings.limits.request_seconds + settings.limits.body_seconds,
+    }
+    if settings.tls_cert and settings.tls_key:
+        options |= {
+            "ssl_certfile": str(Path(settings.tls_cert).absolute()),
+            "ssl_keyfile": str(Path(settings.tls_key).absolute()),
+        }
+    return serve.HTTPOptions(**options)
+
+
+def _check_port(settings: ServeSettings) -> None:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise SpecError(
+                f"--host {settings.host} --port {settings.port} cannot be used ({error.strerror or error}): give another --port"
+            ) from error
+
+
+def _check_room(settings: ServeSettings, hosts: Any) -> None:
+    rooms = sum(int(host.cpus // settings.threads) for host in hosts)
+    if rooms < settings.replicas:
+        raise ExecutionError(
+            f"{settings.replicas} replicas of {settings.threads} CPUs have no room on {len(hosts)} host(s) with "
+            f"{sum(host.cpus for host in hosts):g} CPUs: give --replicas {max(rooms, 1)} or less, or fewer --threads"
+        )
+    gpus = sum(host.gpus for host in hosts)
+    if settings.gpus * settings.replicas > gpus:
+        raise ExecutionError(
+            f"{settings.replicas} replicas of {settings.gpus:g} GPUs need more than the {gpus:g} that are there: "
+            "give fewer --replicas"
+        )

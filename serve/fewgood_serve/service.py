@@ -1,0 +1,252 @@
+"""One running server: what the routes need, put together from its settings. It knows nothing of Ray or HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+
+from fewgood.selection import select_top
+from fewgood.store import Home
+from fewgood_serve.admission import Admission, Place
+from fewgood_serve.card import Card
+from fewgood_serve.catalog import Catalog
+from fewgood_serve.dispatch import Call, Dispatcher
+from fewgood_serve.encoding import Sent, record_of
+from fewgood_serve.jobs import Jobs
+from fewgood_serve.keys import KeyFile, KeyRecord
+from fewgood_serve.monitoring import Monitor
+from fewgood_serve.names import Reference, parse_reference
+from fewgood_serve.painter import Wanted
+from fewgood_serve.problems import Problem
+from fewgood_serve.registry import Registry
+from fewgood_serve.schemas import ImagesRequest, JobRequest, JobState
+from fewgood_serve.settings import ServeSettings
+
+__all__ = ["Series", "Service"]
+
+_HEALTH_SECONDS = 5.0
+"""How long an image that was drawn for a health check stands for the next ones."""
+
+
+class Series:
+    """The images of one request: drawn when they are asked for, with their places in the queue until `close`."""
+
+    def __init__(self, reference: Reference, images: AsyncIterator[Sent], place: Place) -> None:
+        self.reference = reference
+        self._images = images
+        self._place = place
+
+    def __aiter__(self) -> AsyncIterator[Sent]:
+        return self._images
+
+    async def close(self) -> None:
+        """Stop what is still being drawn and give the places back."""
+        try:
+            await self._images.aclose()  # type: ignore[attr-defined]
+        finally:
+            self._place.leave()
+
+
+class Service:
+    """A server."""
+
+    def __init__(self, settings: ServeSettings, call: Call, *, log: Path | None = None) -> None:
+        """Put it together; `running` starts it.
+
+        Args:
+            settings: How it is set up.
+            call: Has one image drawn by a replica.
+            log: The file of the request log.
+        """
+        self.settings = settings
+        self.limits = settings.limits
+        self.home = Home.locate(Path(settings.home), settings.store)
+        self.monitor = Monitor(log)
+        self.admission = Admission(self.limits, self.monitor)
+        self.dispatcher = Dispatcher(
+            call, in_flight=settings.in_flight, image_seconds=self.limits.image_seconds, monitor=self.monitor
+        )
+        self.catalog = Catalog(
+            Registry.locate(self.home, settings.registry),
+            None if settings.no_auth else KeyFile.locate(self.home, settings.keys),
+            warm=self._warm,
+            poll_seconds=settings.poll_seconds,
+        )
+        self.jobs = Jobs(
+            self.home.shared("serve", "jobs"),
+            self.dispatcher,
+            self.catalog,
+            self.limits,
+            self.monitor,
+            window=settings.per_replica,
+        )
+        self.draining = False
+        self._health: tuple[float, Reference] | None = None
+        self._checking = asyncio.Lock()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The registry is followed and jobs are worked on as long as this is open."""
+        await self.catalog.refresh()
+        tasks = [asyncio.create_task(self.catalog.follow()), asyncio.create_task(self.jobs.work())]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def drain(self) -> None:
+        """Take no new request and wait until those in progress are answered, as long as one may take."""
+        self.draining = True
+        end = time.monotonic() + self.limits.request_seconds
+        while self.admission.queued and time.monotonic() < end:
+            await asyncio.sleep(0.1)
+
+    def allowed(self, key: KeyRecord, text: str) -> Reference:
+        """The version that a key's request means.
+
+        Raises:
+            Problem: 403 if the key is for others, 404 or 503 if it cannot be served.
+            SpecError: if the text is no reference.
+        """
+        name, _ = parse_reference(text)
+        if not key.allows(name):
+            raise Problem(403, "other-generator", f"this key is not for the generator {name!r}")
+        return self.catalog.resolve(text)
+
+    async def images(self, key: KeyRecord, text: str, request: ImagesRequest) -> Series:
+        """The images that a request asks for; the caller closes them.
+
+        Raises:
+            Problem: if the request is not allowed now.
+            SpecError: if the text is no reference.
+        """
+        if self.draining:
+            raise Problem(503, "ending", "the server is ending: try again", retry_after=10)
+        reference = self.allowed(key, text)
+        if request.count > self.limits.count:
+            raise Problem(
+                422,
+                "too-many-images",
+                f"count is {request.count}, one request may ask for {self.limits.count}: POST /v1/jobs takes more",
+            )
+        if request.select and request.start:
+            raise Problem(
+                422, "select-from-start", f"start is {request.start}, with select it must be 0: the best are of all"
+            )
+        card = await self.catalog.card(reference)
+        if request.count * card.pixels > self.limits.pixels:
+            raise Problem(
+                422,
+                "too-many-pixels",
+                f"{request.count} images of {card.pixels} pixels are more than the {self.limits.pixels} of one request: "
+                f"ask for {self.limits.pixels // card.pixels} at most, or POST /v1/jobs",
+            )
+        draws = request.count * (_oversample(card) if request.select else 1)
+        self.admission.rate(key.id, images=draws)
+        place = self.admission.enter(draws)
+        return Series(reference, self._sent(reference, card, request, draws, place), place)
+
+    async def submit(self, key: KeyRecord, request: JobRequest) -> JobState:
+        """Take a job in.
+
+        Raises:
+            Problem: if it is not allowed now.
+            SpecError: if the generator is no reference.
+        """
+        if self.draining:
+            raise Problem(503, "ending", "the server is ending: try again", retry_after=10)
+        reference = self.allowed(key, request.generator)
+        if request.count > self.limits.job_count:
+            raise Problem(
+                422, "too-many-images", f"count is {request.count}, one job may ask for {self.limits.job_count}"
+            )
+        card = await self.catalog.card(reference)
+        self.admission.rate(key.id, images=0)
+        return await self.jobs.submit(
+            key.id,
+            reference,
+            request,
+            prompt=card.prompt,
+            variance=_variance(card, request.variance),
+            oversample=_oversample(card),
+        )
+
+    async def health(self) -> Reference:
+        """Draw an image.
+
+        Returns:
+            The generator that it was drawn from.
+
+        Raises:
+            Problem: 503 if there is no generator, or it cannot be drawn from.
+        """
+        async with self._checking:
+            if self._health is not None and time.monotonic() - self._health[0] < _HEALTH_SECONDS:
+                return self._health[1]
+            served = self.catalog.served
+            if not served:
+                raise Problem(
+                    503,
+                    "no-generator",
+                    self.catalog.error or "no generator is served: `fewgood promote` puts one into the registry",
+                )
+            reference = served[0]
+            try:
+                async with asyncio.timeout(self.limits.image_seconds):
+                    await self._warm(reference)
+            except TimeoutError as error:
+                raise Problem(
+                    503, "no-replica", f"no image of {reference} within {self.limits.image_seconds:g} s"
+                ) from error
+            self._health = (time.monotonic(), reference)
+            return reference
+
+    def ready(self) -> list[Reference]:
+        """What is served.
+
+        Raises:
+            Problem: 503 if the server is ending, nothing is served, or the registry cannot be read.
+        """
+        if self.draining:
+            raise Problem(503, "ending", "the server is ending")
+        if self.catalog.error is not None:
+            raise Problem(503, "no-registry", self.catalog.error)
+        if not self.catalog.served:
+            raise Problem(503, "no-generator", "no generator is served: `fewgood promote` puts one into the registry")
+        return self.catalog.served
+
+    async def _warm(self, reference: Reference) -> None:
+        await self.dispatcher.draw(reference, Wanted(seed=0, index=0))
+
+    async def _sent(
+        self, reference: Reference, card: Card, request: ImagesRequest, draws: int, place: Place
+    ) -> AsyncIterator[Sent]:
+        variance = _variance(card, request.variance)
+        wanted = [Wanted(seed=request.seed, index=request.start + number, variance=variance) for number in range(draws)]
+        kept = []
+        async with aclosing(self.dispatcher.series(reference, wanted)) as images:
+            async for drawn in images:
+                place.done()
+                sent = Sent(
+                    record_of(drawn, reference, seed=request.seed, prompt=card.prompt, variance=variance), drawn.png
+                )
+                if request.select:
+                    kept.append(sent)
+                else:
+                    yield sent
+        if request.select:
+            for number in select_top([one.record.score for one in kept], request.count):
+                yield kept[number]
+
+
+def _variance(card: Card, asked: float | None) -> float:
+    return float(card.settings["sampling"]["scale"]) if asked is None else asked
+
+
+def _oversample(card: Card) -> int:
+    return int(card.settings["sampling"]["oversample"])
