@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check install browser iproute2 constraints stages clean
+.PHONY: help demo tour test check install browser iproute2 constraints stages clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -18,6 +18,9 @@ $(INSTALLED): pyproject.toml constraints.txt scripts/setup.sh
 
 demo: $(INSTALLED)  ## a Ray Tune + Optuna sweep on two embedded categories, then the leaderboard and an HTML report
 	bash scripts/demo.sh $(VENV)
+
+tour: $(INSTALLED)  ## a study, a promotion, a server, a request and the dashboard, on the embedded sample
+	$(PY) scripts/tour.py
 
 test: $(INSTALLED) browser iproute2  ## the test suite (under 20 minutes on 2 cores)
 	bash scripts/test.sh $(VENV)

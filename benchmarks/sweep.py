@@ -178,9 +178,7 @@ def lend_models(source: Path, target: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=400, help="training steps of each generator")
-    parser.add_argument(
-        "--only", choices=("store", "concurrency"), help="one part; orchestration belongs to the store"
-    )
+    parser.add_argument("--only", choices=("store", "concurrency"), help="one part; orchestration belongs to the store")
     parser.add_argument("--json", action="store_true")
     flags = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")

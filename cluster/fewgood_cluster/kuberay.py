@@ -156,6 +156,6 @@ def _served(document: Document) -> None:
         if not found_in_installation(module):
             document.warning(
                 key,
-                f"import_path {application.import_path}: this installation has no module {module}; "
-                "the served generator is not part of this version, so the service cannot start with it",
+                f"import_path {application.import_path}: this installation has no module {module}, "
+                "so the service starts only where the image has it",
             )

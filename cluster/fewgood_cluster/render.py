@@ -15,7 +15,6 @@ from packaging.requirements import Requirement
 
 import fewgood
 from fewgood.errors import SpecError
-from fewgood_cluster.kuberay import found_in_installation
 from fewgood_cluster.settings import Settings
 
 __all__ = ["FILES", "IMPORT_PATH", "constraints", "render", "write"]
@@ -48,7 +47,6 @@ def render(settings: Settings) -> dict[str, str]:
     values = settings.model_dump() | {
         "version": fewgood.__version__,
         "ray_version": importlib.metadata.version("ray"),
-        "served": found_in_installation(IMPORT_PATH.partition(":")[0]),
         "import_path": IMPORT_PATH,
     }
     values["study"] = (settings.study or templates.get_template("study.yaml.j2").render(values)).rstrip("\n")

@@ -52,6 +52,11 @@ class Admission:
         """Images that requests in progress still wait for."""
         return self._queued
 
+    @property
+    def open(self) -> int:
+        """Requests in progress."""
+        return self._open
+
     def rate(self, key: str, *, images: int) -> None:
         """Count a request of a key.
 

@@ -120,8 +120,6 @@ def _calls(handle: DeploymentHandle) -> Call:
         response = handle.options(multiplexed_model_id=str(reference)).draw.remote(wanted)
         try:
             drawn, rows = await response
-        except FewgoodError:
-            raise
         except RayTaskError as error:
             cause = error.cause
             if isinstance(cause, FewgoodError):

@@ -48,11 +48,14 @@ class Catalog:
         self._cards: dict[Reference, Card] = {}
         self._records: list[KeyRecord] = []
         self._error: str | None = "the registry has not been read yet"
+        self.looked = asyncio.Event()
+        """Set when the first look has come to an end."""
 
     async def follow(self) -> None:
         """Look again and again, until cancelled."""
         while True:
             await self.refresh()
+            self.looked.set()
             await asyncio.sleep(self._poll)
 
     async def refresh(self) -> None:

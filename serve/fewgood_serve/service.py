@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 
 from fewgood.selection import select_top
@@ -27,6 +27,7 @@ from fewgood_serve.settings import ServeSettings
 
 __all__ = ["Series", "Service"]
 
+_FIRST_LOOK_SECONDS = 20.0
 _HEALTH_SECONDS = 5.0
 """How long an image that was drawn for a health check stands for the next ones."""
 
@@ -90,9 +91,10 @@ class Service:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """The registry is followed and jobs are worked on as long as this is open."""
-        await self.catalog.refresh()
         tasks = [asyncio.create_task(self.catalog.follow()), asyncio.create_task(self.jobs.work())]
         try:
+            with suppress(TimeoutError):  # replicas that are slow to come are waited for by requests
+                await asyncio.wait_for(self.catalog.looked.wait(), _FIRST_LOOK_SECONDS)
             yield
         finally:
             for task in tasks:
@@ -103,7 +105,7 @@ class Service:
         """Take no new request and wait until those in progress are answered, as long as one may take."""
         self.draining = True
         end = time.monotonic() + self.limits.request_seconds
-        while self.admission.queued and time.monotonic() < end:
+        while self.admission.open and time.monotonic() < end:
             await asyncio.sleep(0.1)
 
     def allowed(self, key: KeyRecord, text: str) -> Reference:
@@ -221,7 +223,7 @@ class Service:
         return self.catalog.served
 
     async def _warm(self, reference: Reference) -> None:
-        await self.dispatcher.draw(reference, Wanted(seed=0, index=0))
+        await self.dispatcher.draw(reference, Wanted(seed=0, index=0), urgent=True)
 
     async def _sent(
         self, reference: Reference, card: Card, request: ImagesRequest, draws: int, place: Place

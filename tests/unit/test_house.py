@@ -87,7 +87,7 @@ def test_only_execution_imports_ray(repository):
     assert users == {"execution"}
 
 
-@pytest.mark.parametrize("folder", ["search_spaces", "cluster"])
+@pytest.mark.parametrize("folder", ["search_spaces", "cluster", "serve"])
 def test_packages_beside_the_library_do_not_import_the_commands(repository, folder):
     for path in (repository / folder).rglob("*.py"):
         above = {name for name in imported(path) if room(name) == "cli"}

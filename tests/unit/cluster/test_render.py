@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from fewgood.errors import SpecError
-from fewgood_cluster import render as rendering
 from fewgood_cluster.check import check_files
 from fewgood_cluster.render import FILES, constraints, render, write
 from fewgood_cluster.settings import settings_from
@@ -61,12 +60,16 @@ def test_settings_reach_the_files():
     assert aws["max_workers"] == 8
 
 
-def test_the_service_says_whether_its_module_is_there(monkeypatch):
-    settings = settings_from(NEEDED)
-    monkeypatch.setattr(rendering, "found_in_installation", lambda name: False)
-    assert "is not part of fewgood" in render(settings)["rayservice.yaml"]
-    monkeypatch.setattr(rendering, "found_in_installation", lambda name: name == "fewgood_serve.app")
-    assert "is not part of fewgood" not in render(settings)["rayservice.yaml"]
+@pytest.mark.parametrize("gpus", [0, 3])
+def test_the_service_is_one_that_the_application_takes(gpus, tmp_path, monkeypatch):
+    from fewgood_serve.settings import settings_from as serve_settings
+
+    text = render(settings_from({**NEEDED, "gpus": gpus}))["rayservice.yaml"]
+    served = yaml.safe_load(yaml.safe_load(text)["spec"]["serveConfigV2"])["applications"][0]
+    assert served["import_path"] == "fewgood_serve.app:build"
+    made = serve_settings(**served["args"], home=str(tmp_path), cluster=True)
+    assert (made.gpus, made.min_replicas, made.no_auth) == (1.0 if gpus else 0.0, 1, False)
+    assert made.replicas == (gpus or 8)
 
 
 def test_the_example_study_is_a_study():

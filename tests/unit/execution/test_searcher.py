@@ -168,3 +168,22 @@ def test_a_configuration_that_no_space_holds_comes_again_too(tmp_path):
     assert searcher.suggest("t1")["settings"] == {}
     searcher.on_trial_complete("t1", result=result({}))
     assert searcher.suggest("t2") == CellSearcher.FINISHED
+
+
+def test_a_configuration_does_not_wait_for_a_generator_that_is_being_trained(tmp_path):
+    """Two workers: what shares a running trial's generator comes after what does not, until that trial has finished."""
+    order = [(8, 0.1), (8, 0.6), (16, 0.1), (16, 0.6), (16, 2.0)]
+    listed = [{"selection.count": count, "generator.variance_weight": weight} for count, weight in order]
+    plan = CellPlan("one", SPACE, len(listed), first=listed, searched=False)
+    searcher = CellSearcher([plan], seed=0, storage=tmp_path / "optuna.journal")
+
+    def ask(name):
+        settings = searcher.suggest(name)["settings"]
+        return settings["selection.count"], settings["generator.variance_weight"]
+
+    assert [ask("a"), ask("b")] == [(8, 0.1), (8, 0.6)]
+    assert ask("c") == (16, 2.0)
+    searcher.on_trial_complete("a", result=result({}))
+    assert ask("d") == (16, 0.1)
+    assert ask("e") == (16, 0.6)  # nothing else is left: it may wait
+    assert searcher.suggest("f") is None
