@@ -1,9 +1,9 @@
 """The HTTP interface: routes, and how errors are said. The service behind it does the work."""
 
-from __future__ import annotations
+# Annotations are evaluated here (no `annotations` import): FastAPI reads those of routes inside a function.
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -36,7 +36,7 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": "An error.", "content": content} for status in statuses}
 
 
-_IMAGES = {
+_IMAGES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The images, as they are made.",
         "content": {
@@ -53,15 +53,15 @@ _IMAGES = {
 class _Stream(StreamingResponse):
     """A stream whose series is closed however the answer ends, also when it never began."""
 
-    def __init__(self, series: Series, content: AsyncIterator[bytes], **options: Any) -> None:
+    def __init__(self, series: Series, content: AsyncGenerator[bytes], **options: Any) -> None:
         super().__init__(content, **options)
-        self._series = series
+        self._series, self._content = series, content
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
-            await self.body_iterator.aclose()  # type: ignore[union-attr]
+            await self._content.aclose()
             await self._series.close()
 
 
@@ -113,9 +113,9 @@ def make_api(service: Service) -> FastAPI:
                     name=shelf.name,
                     latest=latest,
                     versions=list(shelf.versions),
-                    prompt=card and card.prompt,
-                    dataset=card and card.dataset,
-                    category=card and card.category,
+                    prompt=None if card is None else card.prompt,
+                    dataset=None if card is None else card.dataset,
+                    category=None if card is None else card.category,
                     problem=service.catalog.problem(shelf.name),
                 )
             )
@@ -246,7 +246,7 @@ def make_api(service: Service) -> FastAPI:
             )
         return Response(service.monitor.exposition(), headers={"Content-Type": CONTENT_TYPE})
 
-    async def _counted(series: Series) -> AsyncIterator[Sent]:
+    async def _counted(series: Series) -> AsyncGenerator[Sent]:
         started = asyncio.get_running_loop().time()
         first = True
         async for image in series:
@@ -259,7 +259,7 @@ def make_api(service: Service) -> FastAPI:
     return app
 
 
-async def _timed(content: AsyncIterator[bytes], deadline: float) -> AsyncIterator[bytes]:
+async def _timed(content: AsyncGenerator[bytes], deadline: float) -> AsyncGenerator[bytes]:
     """The same, given up at a deadline of the event loop's clock."""
     try:
         while True:
@@ -270,16 +270,16 @@ async def _timed(content: AsyncIterator[bytes], deadline: float) -> AsyncIterato
                 return
             yield piece
     finally:
-        await content.aclose()  # type: ignore[attr-defined]
+        await content.aclose()
 
 
-async def _resumed(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _resumed(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
     try:
         yield first
         async for piece in rest:
             yield piece
     finally:
-        await rest.aclose()  # type: ignore[attr-defined]
+        await rest.aclose()
 
 
 def _add_error_handlers(app: FastAPI, service: Service) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing, nullcontext
 
 from fewgood.errors import FewgoodError
@@ -91,7 +91,7 @@ class Dispatcher:
 
     async def series(
         self, reference: Reference, wanted: Iterable[Wanted], *, window: int | None = None
-    ) -> AsyncIterator[Drawn]:
+    ) -> AsyncGenerator[Drawn]:
         """Images in the order asked for, up to `window` of them in work; that work is cancelled with the iterator."""
         pending: deque[asyncio.Task[Drawn]] = deque()
         try:

@@ -10,7 +10,7 @@ import base64
 import io
 import json
 import zipfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -118,6 +118,11 @@ class _Writer:
         self._zip.close()
         return self._sink.take()
 
+    def leave(self) -> None:
+        """Give up: a stream that breaks off gets no directory, also not when the zip is collected."""
+        if self._zip is not None:
+            self._zip.fp = None
+
     def _file(self, name: str, content: bytes) -> None:
         assert self._zip is not None
         info = zipfile.ZipInfo(name, date_time=_DATE)
@@ -130,17 +135,23 @@ class _Writer:
         self._file(f"{name}.npy", buffer.getvalue())
 
 
-async def encode(images: AsyncIterator[Sent], name: str) -> AsyncIterator[bytes]:
+async def encode(images: AsyncGenerator[Sent], name: str) -> AsyncGenerator[bytes]:
     """The bytes of images in a format, piece by piece."""
     writer = _Writer(name)
-    async for image in images:
-        yield writer.add(image)
-    yield writer.end()
+    try:
+        async for image in images:
+            yield writer.add(image)
+        yield writer.end()
+    finally:
+        writer.leave()
 
 
 def encode_whole(images: Iterator[Sent], name: str) -> Iterator[bytes]:
     """The same of images that are there already."""
     writer = _Writer(name)
-    for image in images:
-        yield writer.add(image)
-    yield writer.end()
+    try:
+        for image in images:
+            yield writer.add(image)
+        yield writer.end()
+    finally:
+        writer.leave()

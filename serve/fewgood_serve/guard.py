@@ -135,7 +135,7 @@ class Guard:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         raise Problem(400, "gone", "the connection ended before the body was there")
-                    body += message.get("body", b"")
+                    body += bytes(message.get("body", b""))
                     if len(body) > limit:
                         raise too_large
                     if not message.get("more_body", False):

@@ -12,7 +12,7 @@ import json
 import logging
 import uuid
 import zipfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -180,7 +180,7 @@ class Jobs:
         self._count()
         return self._jobs[identity].state
 
-    async def result(self, key: str, identity: str) -> tuple[JobState, AsyncIterator[bytes]]:
+    async def result(self, key: str, identity: str) -> tuple[JobState, AsyncGenerator[bytes]]:
         """A finished job's images.
 
         Raises:
@@ -195,7 +195,7 @@ class Jobs:
             )
         pieces = encode_whole(self._sent(job), job.state.request.format)
 
-        async def stream() -> AsyncIterator[bytes]:
+        async def stream() -> AsyncGenerator[bytes]:
             while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
                 yield piece
 

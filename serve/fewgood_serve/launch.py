@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import signal
 import socket
@@ -15,15 +14,12 @@ from ray import serve
 
 from fewgood.errors import ExecutionError, SpecError
 from fewgood.execution.cluster import connected
-from fewgood.store import Home
 from fewgood_serve.app import application
 from fewgood_serve.settings import ServeSettings
 
-__all__ = ["APPLICATION", "TUNED", "hardware_class", "run", "tuned"]
+__all__ = ["APPLICATION", "run"]
 
 APPLICATION = "fewgood"
-
-TUNED = "tuning.json"
 
 
 def run(settings: ServeSettings, *, address: str | None, ready: Callable[[str], None]) -> None:
@@ -58,35 +54,6 @@ def run(settings: ServeSettings, *, address: str | None, ready: Callable[[str], 
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def hardware_class() -> str:
-    """The processor or accelerator and how many there are: what a measurement of speed holds for."""
-    import os
-    import platform
-
-    import torch
-
-    if torch.cuda.is_available():
-        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
-    return f"{os.cpu_count()} x {platform.machine()} CPU"
-
-
-def tuned(home: Home) -> dict[str, Any]:
-    """`replicas`, `threads` and `rows` as `--tune` found them here; as many one-thread replicas as CPUs without it."""
-    import os
-
-    import torch
-
-    try:
-        known = json.loads((home.root / "serve" / TUNED).read_text())
-        if known["hardware"] == hardware_class():
-            return {name: int(known["chosen"][name]) for name in ("replicas", "threads", "rows")}
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    if torch.cuda.is_available():
-        return {"replicas": torch.cuda.device_count(), "threads": 1, "rows": 8, "gpus": 1.0}
-    return {"replicas": os.cpu_count() or 1, "threads": 1, "rows": 1}
 
 
 def _http(settings: ServeSettings) -> serve.HTTPOptions:

@@ -31,36 +31,35 @@ class Monitor:
         Args:
             log: The file of the request log, one JSON line a request; None logs through `logging` alone.
         """
-        self._registry = CollectorRegistry()
-        made = {"registry": self._registry}
-        self.requests = Counter("fewgood_requests", "Requests that ended.", ("route", "status"), **made)
+        own = self._registry = CollectorRegistry()
+        self.requests = Counter("fewgood_requests", "Requests that ended.", ("route", "status"), registry=own)
         self.latency = Histogram(
             "fewgood_request_seconds",
             "Seconds from a request to the end of its answer.",
             ("route",),
             buckets=_SECONDS,
-            **made,
+            registry=own,
         )
         self.first = Histogram(
-            "fewgood_first_byte_seconds", "Seconds from a request to the first image.", buckets=_SECONDS, **made
+            "fewgood_first_byte_seconds", "Seconds from a request to the first image.", buckets=_SECONDS, registry=own
         )
-        self.images = Counter("fewgood_images", "Images that were drawn.", ("generator", "version"), **made)
+        self.images = Counter("fewgood_images", "Images that were drawn.", ("generator", "version"), registry=own)
         self.draw = Histogram(
             "fewgood_draw_seconds",
             "Seconds that a replica took for one image, waiting included.",
             buckets=_SECONDS,
-            **made,
+            registry=own,
         )
         self.batch = Histogram(
-            "fewgood_batch_rows", "Images that went through a replica's networks together.", buckets=_ROWS, **made
+            "fewgood_batch_rows", "Images that went through a replica's networks together.", buckets=_ROWS, registry=own
         )
-        self.queued = Gauge("fewgood_queued_images", "Images that requests in progress wait for.", **made)
-        self.open = Gauge("fewgood_open_requests", "Requests in progress.", **made)
+        self.queued = Gauge("fewgood_queued_images", "Images that requests in progress wait for.", registry=own)
+        self.open = Gauge("fewgood_open_requests", "Requests in progress.", registry=own)
         self.retries = Counter(
-            "fewgood_replica_retries", "Images that were asked for again after a replica was lost.", **made
+            "fewgood_replica_retries", "Images that were asked for again after a replica was lost.", registry=own
         )
-        self.errors = Counter("fewgood_errors", "Answers with an error, by kind.", ("kind",), **made)
-        self.jobs = Gauge("fewgood_jobs", "Jobs by state.", ("status",), **made)
+        self.errors = Counter("fewgood_errors", "Answers with an error, by kind.", ("kind",), registry=own)
+        self.jobs = Gauge("fewgood_jobs", "Jobs by state.", ("status",), registry=own)
         self._logger = logging.getLogger("ray.serve.fewgood")
         self._logger.setLevel(logging.INFO)
         if log is not None:

@@ -109,7 +109,8 @@ class Painter:
         )
         filled = [*draws, *[draws[-1]] * (self.rows - len(draws))]
         embeddings = self.embedder.encode_images([image for one in filled for image in one])
-        scores = score_candidates(embeddings.reshape(len(filled), samples, -1), self._prompt)
+        # One by one: a product over all rows would round a row by its place among them.
+        scores = [score_candidates(one[None], self._prompt)[0] for one in embeddings.reshape(len(filled), samples, -1)]
         return [
             Drawn(index=one.index, png=png(images[0]), score=float(score), source=one.index % len(bundle.support))
             for one, images, score in zip(wanted, draws, scores, strict=False)

@@ -175,8 +175,11 @@ class Registry:
                 move["from"] for move in self.moves(name) if move["to"] == current.version and move["from"] is not None
             ]
             earlier = [version for version in self.shelves()[name].versions if version < current.version]
-            to = came[-1] if came and came[-1] < current.version else (earlier or [None])[-1]
-            if to is None:
+            if came and came[-1] < current.version:
+                to = came[-1]
+            elif earlier:
+                to = earlier[-1]
+            else:
                 raise SpecError(f"{current} has no version before it: nothing to roll back to")
         target = self.resolve(f"{name}@{to}")
         self.point(target, why=f"rolled back from {current.version}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 
@@ -35,18 +35,18 @@ _HEALTH_SECONDS = 5.0
 class Series:
     """The images of one request: drawn when they are asked for, with their places in the queue until `close`."""
 
-    def __init__(self, reference: Reference, images: AsyncIterator[Sent], place: Place) -> None:
+    def __init__(self, reference: Reference, images: AsyncGenerator[Sent], place: Place) -> None:
         self.reference = reference
         self._images = images
         self._place = place
 
-    def __aiter__(self) -> AsyncIterator[Sent]:
+    def __aiter__(self) -> AsyncGenerator[Sent]:
         return self._images
 
     async def close(self) -> None:
         """Stop what is still being drawn and give the places back."""
         try:
-            await self._images.aclose()  # type: ignore[attr-defined]
+            await self._images.aclose()
         finally:
             self._place.leave()
 
@@ -227,7 +227,7 @@ class Service:
 
     async def _sent(
         self, reference: Reference, card: Card, request: ImagesRequest, draws: int, place: Place
-    ) -> AsyncIterator[Sent]:
+    ) -> AsyncGenerator[Sent]:
         variance = _variance(card, request.variance)
         wanted = [Wanted(seed=request.seed, index=request.start + number, variance=variance) for number in range(draws)]
         kept = []

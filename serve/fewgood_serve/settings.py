@@ -60,7 +60,7 @@ class ServeSettings(_Part):
     models: int = Field(4, ge=1, description="Generators that a replica keeps loaded.")
     poll_seconds: float = Field(1.0, gt=0, description="How often registry and keys are looked at.")
     cluster: bool = Field(False, description="The cluster's own Serve configuration says host and port.")
-    limits: Limits = Field(default_factory=Limits)
+    limits: Limits = Field(default_factory=lambda: Limits.model_validate({}))
 
     @model_validator(mode="after")
     def _together(self) -> Self:

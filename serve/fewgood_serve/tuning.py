@@ -18,13 +18,15 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
 from fewgood.errors import SpecError, StoreError
 from fewgood.store import Home
-from fewgood_serve.launch import TUNED, hardware_class
 from fewgood_serve.registry import Registry
 
-__all__ = ["Measured", "measure", "tune"]
+__all__ = ["Measured", "choose", "hardware_class", "measure", "table", "tune", "tuned"]
+
+TUNED = "tuning.json"
 
 _ROWS = (1, 2, 4, 8)
 _SECONDS = 3.0
@@ -81,6 +83,32 @@ def tune(home: Home, registry: str | None) -> str:
     except OSError as error:
         raise StoreError(f"{path} cannot be written ({error.strerror or error})") from error
     return table(found, chosen, str(reference))
+
+
+def hardware_class() -> str:
+    """The processor or accelerator and how many there are: what a measurement of speed holds for."""
+    import platform
+
+    import torch
+
+    if torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
+    return f"{os.cpu_count()} x {platform.machine()} CPU"
+
+
+def tuned(home: Home) -> dict[str, Any]:
+    """`replicas`, `threads` and `rows` as `--tune` found them here; as many one-thread replicas as CPUs without it."""
+    import torch
+
+    try:
+        known = json.loads((home.root / "serve" / TUNED).read_text())
+        if known["hardware"] == hardware_class():
+            return {name: int(known["chosen"][name]) for name in ("replicas", "threads", "rows")}
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    if torch.cuda.is_available():
+        return {"replicas": torch.cuda.device_count(), "threads": 1, "rows": 8, "gpus": 1.0}
+    return {"replicas": os.cpu_count() or 1, "threads": 1, "rows": 1}
 
 
 def choose(found: Sequence[Measured]) -> Measured:

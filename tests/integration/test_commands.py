@@ -37,7 +37,7 @@ def test_evaluate_shape_and_cache(fewgood):
     assert document["spec"]["generator"]["steps"] == 12
     assert len(document["spec_hash"]) == 32
     stages = document["stages"]
-    assert {"prompts", "generator", "pool", "scores", "training_set", "detector"} <= set(stages)
+    assert {"prompts", "generator", "pool", "embeddings", "scores", "training_set", "detector"} <= set(stages)
     assert all(math.isfinite(entry["seconds"]) and isinstance(entry["cached"], bool) for entry in stages.values())
     assert not stages["generator"]["cached"]
     assert stages["generator"]["seconds"] > 0
@@ -46,7 +46,7 @@ def test_evaluate_shape_and_cache(fewgood):
     again = fewgood(*words, *small(), "--json").document
     assert again["metrics"] == document["metrics"]
     assert all(entry["cached"] for entry in again["stages"].values())
-    assert {"prompts", "generator", "pool", "scores", "training_set", "detector"} <= set(again["stages"])
+    assert {"prompts", "generator", "pool", "embeddings", "scores", "training_set", "detector"} <= set(again["stages"])
 
     plain = fewgood(*words, *small())
     assert f"image_auroc    {document['metrics']['image_auroc']:.4f}" in plain.out

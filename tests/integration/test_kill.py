@@ -18,7 +18,7 @@ WORDS = [
     *("--set", "generator.steps=12", "--set", "selection.count=4", "--set", "prompts.count=4"),
     *("--set", "baseline.image_size=128"),
 ]
-STAGES = ("prompts", "generator", "pool", "scores", "training_set", "detector")
+STAGES = ("prompts", "generator", "pool", "embeddings", "scores", "training_set", "detector")
 
 FORKING = """
 import os, sys

@@ -19,8 +19,8 @@ class Candidate:
     """Its place in the pool: with the seed it fixes the image."""
     image: np.ndarray
     """uint8 (H, W, 3), RGB."""
-    base: np.ndarray
-    """The augmented support image it was sampled around, uint8 (H, W, 3)."""
+    base: np.ndarray | None
+    """The augmented support image it was sampled around, uint8 (H, W, 3); given to `noise` alone."""
     source: int
     """Index of the support image."""
     score: float | None

@@ -44,6 +44,7 @@ def amplitude_spectrum(candidates: Sequence[Candidate]) -> np.ndarray:
     """
     power = np.zeros((_GRID, _GRID, 3, 3))
     for candidate in candidates:
+        assert candidate.base is not None, "the arm noise is given the bases"
         residual = candidate.image.astype(np.float64) - candidate.base
         height, width = residual.shape[:2]
         transform = np.fft.fft2(residual, axes=(0, 1)) / np.sqrt(height * width)

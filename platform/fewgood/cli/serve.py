@@ -81,9 +81,10 @@ def register(app: typer.Typer) -> None:
             return
         keep_to_loopback(address)
         from fewgood_serve.keys import KeyFile
-        from fewgood_serve.launch import run, tuned
+        from fewgood_serve.launch import run
         from fewgood_serve.registry import Registry
         from fewgood_serve.settings import is_loopback, settings_from
+        from fewgood_serve.tuning import tuned
 
         chosen = tuned(where)
         settings = settings_from(

@@ -35,9 +35,13 @@ def lite0_state_dict() -> dict[str, Tensor]:
     Raises:
         AssetError: the package is not installed, or its file does not fit timm's model.
     """
+    return dict(_state_dict(_weights_file()))
+
+
+@functools.lru_cache(maxsize=1)
+def _state_dict(path: Path) -> dict[str, Tensor]:
     import timm
 
-    path = _weights_file()
     tensors = torch.load(path, map_location="cpu", weights_only=True)
     with torch.device("meta"):
         expected = timm.create_model(LITE0_MODEL, pretrained=False).state_dict()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from fewgood.embedding import Embedder
     from fewgood.generator import TrainingReport
-    from fewgood.specs import GeneratorSpec
+    from fewgood.specs import EmbeddingSpec, GeneratorSpec
 
 __all__ = ["Context", "GeneratorTraining", "LazyImages", "Node"]
 
@@ -73,6 +73,12 @@ class LazyImages(Sequence[np.ndarray]):
         return read_image(self._items[index].path)
 
 
+@lru_cache(maxsize=1)
+def _embedder(load: Callable[..., Embedder], spec: EmbeddingSpec, home: Path, device: torch.device) -> Embedder:
+    """The image-text model, kept for the next run of this process."""
+    return load(spec, home=home, device=device)
+
+
 class Context:
     """One run in progress."""
 
@@ -114,7 +120,7 @@ class Context:
         """The image-text model; built or loaded when first used."""
         from fewgood.embedding import load_embedder
 
-        return load_embedder(self.spec.embedding, home=self.store.home.root, device=self.device)
+        return _embedder(load_embedder, self.spec.embedding, self.store.home.root, self.device)
 
     def ensure(self, node: Node) -> Artifact:
         """The node's artifact, made with its inputs if it is not there; the cost is recorded under its stage."""

@@ -16,7 +16,17 @@ from fewgood.specs import plain
 from fewgood.stages.context import Context, Node
 from fewgood.store import Artifact, ArtifactKey
 
-__all__ = ["CHUNK", "STAGE", "VERSION", "candidate_base", "chunk_indices", "noise_seed", "pool_nodes", "read_draws"]
+__all__ = [
+    "CHUNK",
+    "STAGE",
+    "VERSION",
+    "candidate_base",
+    "chunk_indices",
+    "noise_seed",
+    "pool_nodes",
+    "read_candidates",
+    "read_draws",
+]
 
 STAGE = "pool"
 VERSION = 1
@@ -32,6 +42,12 @@ def pool_nodes(context: Context, generator: Node, count: int) -> list[Node]:
 def chunk_indices(chunk: int) -> range:
     """Indices of the candidates in a chunk."""
     return range(chunk * CHUNK, (chunk + 1) * CHUNK)
+
+
+def read_candidates(artifact: Artifact, count: int) -> list[np.ndarray]:
+    """The first `count` candidates of a chunk, fewer if it has not so many; uint8 (H, W, 3) each."""
+    meta = artifact.read_json("pool.json")
+    return [read_image(artifact.path / entry["draws"][0]) for entry in meta["candidates"][:count]]
 
 
 def read_draws(artifact: Artifact) -> list[list[np.ndarray]]:

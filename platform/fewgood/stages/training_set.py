@@ -12,10 +12,9 @@ import numpy as np
 
 from fewgood.arms import ArmInputs, Candidate, build_training_set
 from fewgood.data import read_image, select_support, write_image
-from fewgood.data.augmentation import augment
 from fewgood.specs import GENERATING_ARMS
 from fewgood.stages.context import Context, LazyImages, Node
-from fewgood.stages.pool import CHUNK, read_draws
+from fewgood.stages.pool import CHUNK, candidate_base, read_candidates
 from fewgood.stages.prompts import read_prompts
 from fewgood.stages.scores import read_scores
 from fewgood.store import Artifact, ArtifactKey
@@ -118,21 +117,23 @@ def read_training_images(context: Context, artifact: Artifact) -> list[np.ndarra
 
 
 def _candidates(context: Context, made: Mapping[str, Artifact], count: int) -> list[Candidate]:
-    """The first `count` candidates of the pool, with the bases they were drawn around and their scores."""
+    """The first `count` candidates of the pool, with their scores."""
     spec, support = context.spec, context.support_images
     candidates: list[Candidate] = []
     for chunk in range(-(-count // CHUNK)):
         scores = read_scores(made[f"scores{chunk}"]) if f"scores{chunk}" in made else None
-        for offset, draws in enumerate(read_draws(made[f"pool{chunk}"])):
+        for offset, image in enumerate(read_candidates(made[f"pool{chunk}"], count - chunk * CHUNK)):
             index = chunk * CHUNK + offset
             source = index % len(support)
             candidates.append(
                 Candidate(
                     index=index,
-                    image=draws[0],
-                    base=augment(support[source], spec.seed, index, context.category.kind),
+                    image=image,
+                    base=candidate_base(support, index, seed=spec.seed, kind=context.category.kind)
+                    if spec.arm == "noise"
+                    else None,
                     source=source,
                     score=None if scores is None else scores[offset],
                 )
             )
-    return candidates[:count]
+    return candidates

@@ -173,7 +173,7 @@ class Replicas:
             self.cancelled += 1
             raise
         if reference not in self._painters:
-            folder = self._root / f"copy-{reference}"
+            folder = self._root / f"copy-{reference}-{self.started}"
             folder.mkdir()
             self._registry.fetch(reference, folder)
             self._painters[reference] = Painter(folder, home=self._root, device=CPU, embedder=self._colours)
