@@ -303,6 +303,8 @@ def _add_error_handlers(app: FastAPI, service: Service) -> None:
 
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 400:  # FastAPI's word for a body that is no text
+            return answer(request, Problem(422, "invalid", f"the body: {error.detail}"))
         kind = {404: "no-path", 405: "no-method"}.get(error.status_code, "refused")
         return answer(request, Problem(error.status_code, kind, str(error.detail), headers=dict(error.headers or {})))
 

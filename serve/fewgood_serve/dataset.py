@@ -87,6 +87,12 @@ class ServedImages(Dataset[Any]):
             )
         return self._fetched[number][offset]
 
+    def close(self) -> None:
+        """End the connection; the next image that is not there yet makes another."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
     def _connected(self) -> Client:
         if self._client is None:
             self._client = Client(self._url, self._key)

@@ -36,24 +36,23 @@ def run(settings: ServeSettings, *, address: str | None, ready: Callable[[str], 
     """
     _check_port(settings)
     ended = threading.Event()
-    before = {number: signal.signal(number, lambda *_: ended.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        with connected(address) as cluster:
-            logging.getLogger("ray.serve").setLevel(logging.ERROR)
-            _check_room(settings, cluster.hosts())
-            serve.start(proxy_location="HeadOnly", http_options=_http(settings))
-            try:
-                handle = serve.run(application(settings), name=APPLICATION, route_prefix="/")
-                scheme = "https" if settings.tls_cert else "http"
-                host = f"[{settings.host}]" if ":" in settings.host else settings.host
-                ready(f"{scheme}://{host}:{settings.port}")
-                ended.wait()
-                handle.drain.remote().result(timeout_s=settings.limits.request_seconds + 10)
-            finally:
-                serve.shutdown()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with connected(address) as cluster:
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)
+        _check_room(settings, cluster.hosts())
+        serve.start(proxy_location="HeadOnly", http_options=_http(settings))
+        # After Ray, which has a handler of its own that ends the process at once.
+        before = {number: signal.signal(number, lambda *_: ended.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            handle = serve.run(application(settings), name=APPLICATION, route_prefix="/")
+            scheme = "https" if settings.tls_cert else "http"
+            host = f"[{settings.host}]" if ":" in settings.host else settings.host
+            ready(f"{scheme}://{host}:{settings.port}")
+            ended.wait()
+            handle.drain.remote().result(timeout_s=settings.limits.request_seconds + 10)
+        finally:
+            serve.shutdown()
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _http(settings: ServeSettings) -> serve.HTTPOptions:

@@ -132,7 +132,7 @@ async def test_what_cannot_be_meant_is_refused(serving, publish, replicas, body,
         assert replicas.started == drawn
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b'{"variance": NaN}', b"\xff\xfe", b'{"count": 1e999}'])
+@pytest.mark.parametrize("body", [b"", b"{", b'{"variance": NaN}', b"\xff\xfe", b"\xf0\n\xf0", b'{"count": 1e999}'])
 async def test_a_body_that_is_no_json_is_refused(serving, publish, body):
     publish()
     async with serving() as (http, _):
