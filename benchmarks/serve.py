@@ -191,6 +191,7 @@ def speed(home: Path, replicas: int, seconds: float, clients: int) -> dict[str, 
         with ProcessPoolExecutor(replicas, mp_context=spawn) as pool:
             return sum(pool.map(bare_rate, [str(home)] * replicas, [seconds / 2] * replicas))
 
+    fetch(home, 1)
     before = bare()
     server = Server(home, replicas)
     try:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from pathlib import Path
 
@@ -55,9 +56,7 @@ def main() -> int:
         print(f"{len(first)} images in {flags.out / 'first'}, byte for byte the same in {flags.out / 'again'}")
         step("5. the dashboard")
         start(started, "fewgood dashboard on", "dashboard", "--port", flags.dashboard_port)
-        with urllib.request.urlopen(f"http://127.0.0.1:{flags.dashboard_port}/", timeout=60) as page:
-            if page.status != 200:
-                return 1
+        wait_for(f"http://127.0.0.1:{flags.dashboard_port}/")
         print(f"generators: {url}/openapi.json   dashboard: http://127.0.0.1:{flags.dashboard_port}", flush=True)
         if not flags.end:
             print("Ctrl-C ends both.", flush=True)
@@ -106,6 +105,19 @@ def start(started: list[subprocess.Popen[str]], sign: str, *words: object) -> No
             return
     timer.cancel()
     raise subprocess.CalledProcessError(process.wait() or 1, words)
+
+
+def wait_for(url: str) -> None:
+    """Wait until a page is answered."""
+    end = time.monotonic() + SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=60):
+                return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.5)
 
 
 def fresh(folder: Path) -> Path:
