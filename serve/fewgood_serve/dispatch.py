@@ -13,6 +13,7 @@ from fewgood_serve.monitoring import Monitor
 from fewgood_serve.names import Reference
 from fewgood_serve.painter import Drawn, Wanted
 from fewgood_serve.problems import Problem
+from fewgood_serve.turns import Turns
 
 __all__ = ["Answer", "Dispatcher", "Lost"]
 
@@ -50,13 +51,18 @@ class Dispatcher:
             monitor: Told what happens.
         """
         self._call = call
-        self._slots = asyncio.Semaphore(in_flight)
+        self._turns = Turns(in_flight)
         self._window = in_flight
         self._seconds = image_seconds
         self._monitor = monitor
 
-    async def draw(self, reference: Reference, wanted: Wanted, *, urgent: bool = False) -> Drawn:
-        """One image; an urgent one (to see that it works at all) does not queue behind others.
+    async def draw(self, reference: Reference, wanted: Wanted, *, owner: object | None = None) -> Drawn:
+        """One image.
+
+        Args:
+            reference: The version.
+            wanted: The image.
+            owner: Whose turn it takes among all that wait; None waits for none, to see that it works at all.
 
         Raises:
             Problem: 503 if no replica could draw it.
@@ -68,7 +74,7 @@ class Dispatcher:
                 self._monitor.retries.inc()
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, 4.0)
-            async with nullcontext() if urgent else self._slots:
+            async with nullcontext() if owner is None else self._turns.turn(owner):
                 started = time.monotonic()
                 try:
                     async with asyncio.timeout(self._seconds):
@@ -94,9 +100,10 @@ class Dispatcher:
     ) -> AsyncGenerator[Drawn]:
         """Images in the order asked for, up to `window` of them in work; that work is cancelled with the iterator."""
         pending: deque[asyncio.Task[Drawn]] = deque()
+        owner = object()
         try:
             for one in wanted:
-                pending.append(asyncio.create_task(self.draw(reference, one)))
+                pending.append(asyncio.create_task(self.draw(reference, one, owner=owner)))
                 if len(pending) >= (window or self._window):
                     yield await pending[0]
                     pending.popleft()

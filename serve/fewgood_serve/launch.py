@@ -36,7 +36,7 @@ def run(settings: ServeSettings, *, address: str | None, ready: Callable[[str], 
     """
     _check_port(settings)
     ended = threading.Event()
-    with connected(address) as cluster:
+    with connected(address, dashboard=False) as cluster:
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
         _check_room(settings, cluster.hosts())
         serve.start(proxy_location="HeadOnly", http_options=_http(settings))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ray import serve
 
 from fewgood.embedding import Embedder
-from fewgood.errors import StoreError
+from fewgood.errors import FewgoodError, StoreError
 from fewgood.hardware import pick_device
 from fewgood.store import Home
 from fewgood_serve.names import Reference, parse_reference
@@ -28,12 +30,14 @@ _HEALTH_SECONDS = 25.0
 
 Result = TypeVar("Result")
 
+logger = logging.getLogger("ray.serve")
+
 
 class Replica:
     """Draws images of the generators that requests name by their multiplexed model id, `name@version`."""
 
-    def __init__(self, settings: dict[str, Any]) -> None:
-        """Pin the threads and find device, home and registry.
+    async def __init__(self, settings: dict[str, Any]) -> None:  # type: ignore[misc]  # Serve awaits it
+        """Pin the threads, find device, home and registry, and load the latest generators.
 
         Args:
             settings: `ServeSettings` as plain JSON.
@@ -52,6 +56,7 @@ class Replica:
         self._embedders: dict[str, Embedder] = {}
         self._last: Painter | None = None
         self._drawn = time.monotonic()
+        self._refused: set[str] = set()
 
         @serve.multiplexed(max_num_models_per_replica=made.models)
         async def load(model_id: str) -> Painter:
@@ -69,6 +74,7 @@ class Replica:
 
         self._load = load
         self._draw = together if made.rows > 1 else alone
+        await self._keep_warm()
 
     async def draw(self, wanted: Wanted) -> tuple[Drawn, int]:
         """One image, and how many went through the networks with it."""
@@ -78,17 +84,32 @@ class Replica:
         return drawn
 
     async def check_health(self) -> None:
-        """Draw an image, unless one was drawn a moment ago.
+        """Load what was promoted since, and draw an image unless one was drawn a moment ago.
 
         Raises:
             Exception: if it cannot, or not in time: Serve then replaces the replica.
         """
+        await self._keep_warm()
         painter = self._last
         if painter is None or time.monotonic() - self._drawn < _FRESH_SECONDS:
             return
         async with asyncio.timeout(_HEALTH_SECONDS):
             await self._run(lambda: painter.draw([Wanted(seed=0, index=0)]))
         self._drawn = time.monotonic()
+
+    async def _keep_warm(self) -> None:
+        """Load the latest versions, as many as are kept loaded, so that no request waits for that."""
+        with suppress(FewgoodError):  # a registry that is away now is asked again; what is loaded serves on
+            shelves = await asyncio.to_thread(self._registry.shelves)
+            latest = [f"{shelf.name}@{shelf.latest}" for shelf in shelves.values() if shelf.latest is not None]
+            for model_id in latest[: self._settings.models]:
+                if model_id in self._refused:
+                    continue
+                try:
+                    self._last = await self._load(model_id)
+                except FewgoodError as error:
+                    self._refused.add(model_id)
+                    logger.error("%s cannot be loaded: %s", model_id, error)
 
     async def _run(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

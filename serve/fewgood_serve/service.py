@@ -223,7 +223,7 @@ class Service:
         return self.catalog.served
 
     async def _warm(self, reference: Reference) -> None:
-        await self.dispatcher.draw(reference, Wanted(seed=0, index=0), urgent=True)
+        await self.dispatcher.draw(reference, Wanted(seed=0, index=0))
 
     async def _sent(
         self, reference: Reference, card: Card, request: ImagesRequest, draws: int, place: Place

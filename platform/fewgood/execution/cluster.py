@@ -57,8 +57,12 @@ def hosts_before(address: str | None) -> list[Host] | None:
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[Cluster]:
+def connected(address: str | None, *, dashboard: bool = True) -> Iterator[Cluster]:
     """Join the cluster at `address` (or `RAY_ADDRESS`), or start one on this machine; left or stopped at the end.
+
+    Args:
+        address: The cluster.
+        dashboard: Whether one that is started has Ray's dashboard; Tune needs it to stop trials.
 
     Raises:
         ExecutionError: if the named cluster does not answer.
@@ -72,7 +76,7 @@ def connected(address: str | None) -> Iterator[Cluster]:
             "address": "local",
             "num_cpus": os.cpu_count() or 1,
             # Without it a stopped trial makes Tune wait for the State API for ever.
-            "include_dashboard": True,
+            "include_dashboard": dashboard,
             "dashboard_host": "127.0.0.1",
             "object_store_memory": _OBJECT_STORE_BYTES,
         }
