@@ -221,12 +221,13 @@ def make_api(service: Service) -> FastAPI:
     @app.get("/healthz", responses=_problems(503), tags=["operation"])
     async def healthz() -> dict[str, str]:
         """Draws an image, at most every few seconds."""
-        return {"status": "ok", "drawn": str(await service.health())}
+        await service.health()
+        return {"status": "ok"}
 
     @app.get("/readyz", responses=_problems(503), tags=["operation"])
     async def readyz() -> dict[str, Any]:
         """Whether requests can be answered."""
-        return {"status": "ok", "served": [str(reference) for reference in service.ready()]}
+        return {"status": "ok", "generators": len(service.ready())}
 
     @app.get(
         "/metrics",

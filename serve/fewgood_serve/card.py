@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = ["Card", "Gain", "PromptScore", "SupportImage"]
 
@@ -53,7 +53,7 @@ class Card(_Part):
     keyword: str
     prompt: str
     candidates: list[PromptScore] = Field(description="The prompts that were ranked, the best first.")
-    trained_on: list[SupportImage]
+    trained_on: list[SupportImage] = Field(min_length=1)
     gains: list[Gain]
     image_auroc: float | None = Field(description="Mean over the configuration's seeds with generated images.")
     selected_on: str = Field(description="What the configuration was chosen by: fixed, proxy or test.")
@@ -70,6 +70,25 @@ class Card(_Part):
     seconds: float | None = Field(description="Wall-clock seconds that training took.")
     hardware: str
     versions: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _drawable(self) -> Self:
+        try:
+            if self.scale >= 0 and self.oversample >= 1:
+                return self
+        except (KeyError, TypeError) as error:
+            raise ValueError("settings.sampling has no scale and oversample") from error
+        raise ValueError("settings.sampling has a scale or oversample that is not allowed")
+
+    @property
+    def scale(self) -> float:
+        """The promoted factor on the latent standard deviation."""
+        return float(self.settings["sampling"]["scale"])
+
+    @property
+    def oversample(self) -> int:
+        """Candidates drawn per image that `select` keeps."""
+        return int(self.settings["sampling"]["oversample"])
 
     @property
     def pixels(self) -> int:

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
-from fewgood.errors import FewgoodError
 from fewgood_serve.card import Card
 from fewgood_serve.keys import KeyFile, KeyRecord, find_key
 from fewgood_serve.names import Reference, parse_reference
@@ -47,59 +46,99 @@ class Catalog:
         self._tried: dict[str, tuple[int, float]] = {}
         self._cards: dict[Reference, Card] = {}
         self._records: list[KeyRecord] = []
-        self._error: str | None = "the registry has not been read yet"
+        self._registry_error: str | None = "the registry has not been read yet"
+        self._keys_error: str | None = None
+        self._swaps: dict[str, tuple[int, asyncio.Task[None]]] = {}
         self.looked = asyncio.Event()
-        """Set when the first look has come to an end."""
+        """Set when what the first look found was taken in."""
 
     async def follow(self) -> None:
         """Look again and again, until cancelled."""
-        while True:
-            await self.refresh()
-            self.looked.set()
-            await asyncio.sleep(self._poll)
+        first = None
+        try:
+            while True:
+                await self._look_at_keys()
+                await self._look_at_registry()
+                if first is None:
+                    first = asyncio.create_task(self._after_first_look())
+                await asyncio.sleep(self._poll)
+        finally:
+            for _, task in self._swaps.values():
+                task.cancel()
 
-    async def refresh(self) -> None:
-        """Look once."""
+    async def _after_first_look(self) -> None:
+        await asyncio.gather(*(task for _, task in self._swaps.values()), return_exceptions=True)
+        self.looked.set()
+
+    async def _look_at_keys(self) -> None:
+        if self._keys is None:
+            return
+        try:
+            self._records = await asyncio.to_thread(self._keys.read)
+            self._keys_error = None
+        except Exception as error:  # noqa: BLE001 - the keys that were read last stay valid; it is said and tried again
+            self._keys_error = self._said(self._keys_error, error)
+
+    async def _look_at_registry(self) -> None:
         try:
             shelves = await asyncio.to_thread(self._registry.shelves)
-            if self._keys is not None:
-                self._records = await asyncio.to_thread(self._keys.read)
-        except FewgoodError as error:  # what was seen last goes on being served
-            if self._error != str(error):
-                logger.error("%s", error)
-            self._error = str(error)
+            self._registry_error = None
+        except Exception as error:  # noqa: BLE001 - what was seen last goes on being served; it is said and tried again
+            self._registry_error = self._said(self._registry_error, error)
             return
-        self._shelves, self._error = shelves, None
+        self._shelves = shelves
         for gone in set(self._served) - set(shelves):
             del self._served[gone]
-        await asyncio.gather(*(self._swap(shelf) for shelf in shelves.values()))
+        for name in set(self._swaps) - set(shelves):
+            self._swaps.pop(name)[1].cancel()
+        for shelf in shelves.values():
+            self._wish(shelf)
 
-    async def _swap(self, shelf: Shelf) -> None:
-        wanted, served = shelf.latest, self._served.get(shelf.name)
-        if wanted is None or wanted == served:
+    def _said(self, before: str | None, error: Exception) -> str:
+        text = " ".join(str(error).split())[:300] or type(error).__name__
+        if text != before:
+            logger.error("%s", text)
+        return text
+
+    def _wish(self, shelf: Shelf) -> None:
+        """Begin to take in a version that became the latest; one that was being taken in before it is left."""
+        wanted = shelf.latest
+        if shelf.problem is not None:
+            self._problems[shelf.name] = shelf.problem
+            return
+        known = self._swaps.get(shelf.name)
+        if known is not None and known[0] == wanted and not known[1].done():
+            return
+        if known is not None:
+            known[1].cancel()
+            del self._swaps[shelf.name]
+        if wanted is None or wanted == self._served.get(shelf.name):
             self._problems.pop(shelf.name, None)
             return
         last, until = self._tried.get(shelf.name, (0, 0.0))
-        now = asyncio.get_running_loop().time()
-        if last == wanted and now < until:
+        if last == wanted and asyncio.get_running_loop().time() < until:
             return
+        self._swaps[shelf.name] = (wanted, asyncio.create_task(self._take_in(Reference(shelf.name, wanted))))
+
+    async def _take_in(self, reference: Reference) -> None:
         try:
-            await self._warm(Reference(shelf.name, wanted))
+            await self.card(reference)
+            await self._warm(reference)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a version must not end the server
             reason = " ".join(str(error).split())[:300] or type(error).__name__
-            if self._problems.get(shelf.name) != reason:
-                logger.error("%s@%s cannot be served: %s", shelf.name, wanted, reason)
-            self._problems[shelf.name] = reason
-            self._tried[shelf.name] = (wanted, now + 30.0)
+            if self._problems.get(reference.name) != reason:
+                logger.error("%s cannot be served: %s", reference, reason)
+            self._problems[reference.name] = reason
+            self._tried[reference.name] = (reference.version, asyncio.get_running_loop().time() + 30.0)
             return
-        self._served[shelf.name] = wanted
-        self._problems.pop(shelf.name, None)
-        logger.info("%s@%s is served as the latest", shelf.name, wanted)
+        self._served[reference.name] = reference.version
+        self._problems.pop(reference.name, None)
+        logger.info("%s is served as the latest", reference)
 
     @property
     def error(self) -> str | None:
         """Why the registry or the keys could not be read at the last look."""
-        return self._error
+        return self._registry_error or self._keys_error
 
     @property
     def served(self) -> list[Reference]:

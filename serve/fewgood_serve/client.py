@@ -92,7 +92,6 @@ class _Series:
         self._count = int(body["count"])
         self._received = 0
         self._skip = 0
-        self._ended = False
 
     @property
     def path(self) -> str:
@@ -100,7 +99,6 @@ class _Series:
 
     def body(self) -> dict[str, Any]:
         """The request for what is still missing."""
-        self._ended = False
         if self._body["select"]:  # the best of all: the same again, and what is known is skipped
             self._skip = self._received
             return self._body
@@ -111,8 +109,6 @@ class _Series:
 
     def line(self, text: str) -> ServedImage | None:
         text = text.strip().rstrip(",")
-        if text.startswith("]"):
-            self._ended = True
         if not text.startswith("{") or text == '{"images": [':
             return None
         values = json.loads(text)
@@ -124,7 +120,7 @@ class _Series:
 
     @property
     def whole(self) -> bool:
-        return self._ended and self._received == self._count
+        return self._received == self._count
 
     @property
     def received(self) -> int:
@@ -300,6 +296,10 @@ class Client:
         }
         return self._json("POST", "/v1/jobs", body)
 
+    def jobs(self) -> list[dict[str, Any]]:
+        """The key's jobs, the newest first."""
+        return list(self._json("GET", "/v1/jobs")["jobs"])
+
     def job(self, identity: str) -> dict[str, Any]:
         """A job's state."""
         return self._json("GET", f"/v1/jobs/{quote(identity)}")
@@ -343,8 +343,12 @@ class Client:
                 _checked(response, response.content)
                 return dict(response.json())
             except _Again as error:
+                if method == "POST" and error.status not in (429, 503):  # it may have been taken in
+                    raise ServiceError(f"the server could not answer ({error})", status=error.status) from error
                 time.sleep(attempts.after(error))
             except httpx.TransportError as error:
+                if method == "POST" and not isinstance(error, httpx.ConnectError):
+                    raise ServiceError(f"the answer was lost ({error}): look at `jobs` before asking again") from error
                 time.sleep(attempts.after(_Again(f"{type(error).__name__}: {error}")))
 
 

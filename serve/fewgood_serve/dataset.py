@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -52,6 +53,7 @@ class ServedImages(Dataset[Any]):
         self._transform = transform
         self._fetched: dict[int, list[ServedImage]] = {}
         self._client: Client | None = None
+        self._process = os.getpid()
         self.card = self._connected().card(name)
         """The model card of the version that is drawn from."""
         self._name = f"{self.card.name}@{self.card.version}"
@@ -94,8 +96,8 @@ class ServedImages(Dataset[Any]):
             self._client = None
 
     def _connected(self) -> Client:
-        if self._client is None:
-            self._client = Client(self._url, self._key)
+        if self._client is None or self._process != os.getpid():  # a forked worker must not share a connection
+            self._client, self._process = Client(self._url, self._key), os.getpid()
         return self._client
 
     def __getstate__(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Images as streams: a zip of PNG files, arrays for NumPy, or JSON, each written as the images come.
 
-No stream holds more than one image in memory. A stream that breaks off is noticed: a zip or npz has no directory then, and the
+No writer holds more than one image in memory. A stream that breaks off is noticed: a zip or npz has no directory then, and the
 JSON document no end. The JSON is written one image a line, so that it can be read line by line too.
 """
 

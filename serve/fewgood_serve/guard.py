@@ -71,7 +71,8 @@ class Guard:
             # Health is answered even when everything is taken.
             with nullcontext() if scope["path"] in _OPEN else self._admission.request():
                 state["key"] = self._key(scope)
-                body = await self._body(scope, receive)
+                # What is answered without a key is asked without a body: nobody's dripping one is waited for.
+                body = b"" if scope["path"] in _OPEN else await self._body(scope, receive)
                 await self._app(scope, _replayed(body, receive), sending)
         except Problem as problem:
             self._monitor.errors.labels(problem.kind).inc()

@@ -10,15 +10,17 @@ import asyncio
 import io
 import json
 import logging
+import time
 import uuid
 import zipfile
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
-from fewgood.errors import FewgoodError
+from fewgood.errors import FewgoodError, StoreError
 from fewgood.selection import select_top
 from fewgood.store import Location
 from fewgood.store.location import FILE_ERRORS
@@ -37,6 +39,14 @@ __all__ = ["Jobs"]
 PART = 64
 _FILE = "job.json"
 _ACTIVE = ("waiting", "running")
+_KEPT = 1_000
+"""Jobs that have ended and are remembered; the oldest are forgotten first."""
+_TRIES = 20
+"""Times that a job waits for replicas to come back."""
+_PAUSE_SECONDS = 10.0
+_EXPIRE_SECONDS = 600.0
+
+Result = TypeVar("Result")
 
 logger = logging.getLogger("ray.serve")
 
@@ -88,29 +98,54 @@ class Jobs:
         self._jobs: dict[str, _Job] = {}
         self._wake = asyncio.Event()
         self._running: tuple[str, asyncio.Task[None]] | None = None
+        self._not_before: dict[str, float] = {}
+        self._losses: dict[str, int] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="jobs")
 
     async def work(self) -> None:
         """Read what is there and work on one job after the other, until cancelled."""
-        await asyncio.to_thread(self._load)
+        loaded, expired = False, 0.0
         while True:
-            self._count()
-            waiting = [job for job in self._jobs.values() if job.state.status in _ACTIVE]
-            if not waiting:
-                self._wake.clear()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), timeout=600)
-                await self._expire()
-                continue
-            job = min(waiting, key=lambda one: (one.state.created_utc, one.state.id))
-            task = asyncio.create_task(self._run(job.state.id))
-            self._running = (job.state.id, task)
             try:
-                await asyncio.wait([task])
-            finally:
-                self._running = None
-                if not task.done():  # the server ends: the job goes on with the next one
-                    task.cancel()
-                    await asyncio.gather(task, return_exceptions=True)
+                if not loaded:
+                    await self._io(self._load)
+                    loaded = True
+                if time.monotonic() - expired > _EXPIRE_SECONDS:
+                    await self._expire()
+                    expired = time.monotonic()
+                self._count()
+                await self._next()
+            except Exception:  # a store that is away, say: what was asked for stays asked for
+                logger.exception("jobs cannot be worked on now")
+                await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _next(self) -> None:
+        """Work on the job that waits longest, or wait for one."""
+        now = time.monotonic()
+        waiting = [
+            job
+            for job in self._jobs.values()
+            if job.state.status in _ACTIVE and self._not_before.get(job.state.id, 0.0) <= now
+        ]
+        if not waiting:
+            self._wake.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), timeout=_PAUSE_SECONDS)
+            return
+        job = min(waiting, key=lambda one: (one.state.created_utc, one.state.id))
+        task = asyncio.create_task(self._run(job.state.id))
+        self._running = (job.state.id, task)
+        try:
+            await asyncio.wait([task])
+        finally:
+            self._running = None
+            if not task.done():  # the server ends: the job goes on with the next one
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    async def _io(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """Read or write in the one thread that does so: what a cancelled job began is done before what follows it."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
     async def submit(
         self, key: str, reference: Reference, request: JobRequest, *, prompt: str, variance: float, oversample: int
@@ -120,10 +155,13 @@ class Jobs:
         Raises:
             Problem: 503 if there are as many as are allowed.
         """
-        active = sum(job.state.status in _ACTIVE for job in self._jobs.values())
-        if active >= self._limits.jobs:
+        active = [job for job in self._jobs.values() if job.state.status in _ACTIVE]
+        mine = sum(job.key == key for job in active)
+        if mine >= self._limits.jobs_per_key:
+            raise Problem(429, "too-many-jobs", f"{mine} jobs of this key wait or run: try again later", retry_after=60)
+        if len(active) >= self._limits.jobs:
             raise Problem(
-                503, "full", f"{active} jobs wait or run, as many as are allowed: try again later", retry_after=60
+                503, "full", f"{len(active)} jobs wait or run, as many as are allowed: try again later", retry_after=60
             )
         identity = uuid.uuid4().hex
         total = request.count * (oversample if request.select else 1)
@@ -175,8 +213,14 @@ class Jobs:
         if self._running is not None and self._running[0] == identity:
             self._running[1].cancel()
             await asyncio.gather(self._running[1], return_exceptions=True)
-        await asyncio.to_thread(self._clear, identity)
-        await self._save(self._jobs[identity])
+        self._jobs[identity] = self._jobs[identity].with_state(status="cancelled", result=None)
+        try:
+            await self._save(self._jobs[identity])
+            await self._io(self._clear, identity)
+        except (FewgoodError, *FILE_ERRORS) as error:
+            raise Problem(
+                503, "no-room", f"what the job made cannot be removed now ({error})", retry_after=60
+            ) from error
         self._count()
         return self._jobs[identity].state
 
@@ -205,7 +249,7 @@ class Jobs:
         job = self._jobs[identity].with_state(status="running")
         reference = Reference(job.state.generator, job.state.version)
         try:
-            scores = await asyncio.to_thread(self._scores, identity)
+            scores = await self._io(self._scores, identity)
             self._jobs[identity] = job = job.with_state(done=len(scores))
             await self._save(job)
             indices = range(len(scores), job.total)
@@ -226,6 +270,11 @@ class Jobs:
         except asyncio.CancelledError:
             raise
         except Problem as error:
+            self._losses[identity] = self._losses.get(identity, 0) + 1
+            if error.status == 503 and self._losses[identity] <= _TRIES:  # no replica now, say
+                self._not_before[identity] = time.monotonic() + _PAUSE_SECONDS
+                self._jobs[identity] = job.with_state(status="waiting")
+                return
             job = job.with_state(status="failed", finished_utc=_now(), error=error.detail)
         except (FewgoodError, *FILE_ERRORS) as error:
             job = job.with_state(status="failed", finished_utc=_now(), error=" ".join(str(error).split())[:500])
@@ -247,7 +296,7 @@ class Jobs:
             for one in part
         ]
         content = b"".join(encode_whole(iter(sent), "zip"))
-        await asyncio.to_thread(self._place.below(job.state.id).put, f"part-{number:05d}.zip", content)
+        await self._io(self._place.below(job.state.id).put, f"part-{number:05d}.zip", content)
 
     def _scores(self, identity: str) -> list[float]:
         """The scores of the images in the whole parts that are there, from the first on without a gap."""
@@ -267,9 +316,13 @@ class Jobs:
 
     def _sent(self, job: _Job) -> Iterator[Sent]:
         kept = None if job.picks is None else set(job.picks)
+        sent = 0
         for record, content in self._read(job.state.id):
             if kept is None or record["index"] in kept:
+                sent += 1
                 yield Sent(ImageRecord(**{name: value for name, value in record.items() if name != "file"}), content)
+        if sent != job.state.request.count:  # it was removed meanwhile: the answer must not look whole
+            raise StoreError(f"job {job.state.id} has {sent} of {job.state.request.count} images")
 
     def _find(self, key: str, identity: str) -> _Job:
         job = self._jobs.get(identity)
@@ -286,7 +339,7 @@ class Jobs:
             "total": job.total,
             "picks": job.picks,
         }
-        await asyncio.to_thread(self._place.below(job.state.id).put, _FILE, json.dumps(document).encode())
+        await self._io(self._place.below(job.state.id).put, _FILE, json.dumps(document).encode())
 
     def _load(self) -> None:
         for path in self._place.walk():
@@ -315,12 +368,15 @@ class Jobs:
 
     async def _expire(self) -> None:
         oldest = (datetime.now(UTC) - timedelta(hours=self._limits.job_hours)).isoformat(timespec="seconds")
-        for identity, job in list(self._jobs.items()):
-            if job.state.finished_utc is not None and job.state.finished_utc < oldest:
-                del self._jobs[identity]
-                with suppress(*FILE_ERRORS):
-                    await asyncio.to_thread(self._clear, identity)
-                    await asyncio.to_thread(self._place.below(identity).delete, _FILE)
+        ended = sorted(
+            (job.state.finished_utc, identity) for identity, job in self._jobs.items() if job.state.finished_utc
+        )
+        for number, (finished, identity) in enumerate(ended):
+            if finished < oldest or number < len(ended) - _KEPT:
+                await self._io(self._clear, identity)
+                await self._io(self._place.below(identity).delete, _FILE)
+                self._jobs.pop(identity, None)
+                self._losses.pop(identity, None)
 
     def _count(self) -> None:
         for status in ("waiting", "running", "finished", "failed", "cancelled"):

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fewgood.errors import SpecError, StoreError
 from fewgood.store import Home, Location
 from fewgood.store.location import FILE_ERRORS
+from fewgood_serve.locking import exclusive
 from fewgood_serve.names import check_name
 
 __all__ = ["ALL", "KeyFile", "KeyRecord", "find_key"]
@@ -118,7 +119,8 @@ class KeyFile:
             created_utc=now.isoformat(timespec="seconds"),
             expires_utc=None if days is None else (now + timedelta(days=days)).isoformat(timespec="seconds"),
         )
-        self._write([*self.read(), record])
+        with exclusive(self.folder):
+            self._write([*self.read(), record])
         return key
 
     def revoke(self, identity: str) -> KeyRecord:
@@ -128,6 +130,10 @@ class KeyFile:
             SpecError: if there is no such key.
             StoreError: if the file cannot be written.
         """
+        with exclusive(self.folder):
+            return self._without(identity)
+
+    def _without(self, identity: str) -> KeyRecord:
         records = self.read()
         found = [record for record in records if record.id == identity]
         if not found:

@@ -6,6 +6,7 @@ import logging
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from fewgood_serve.settings import ServeSettings
 __all__ = ["APPLICATION", "run"]
 
 APPLICATION = "fewgood"
+
+_LAST_BYTES_SECONDS = 2.0
 
 
 def run(settings: ServeSettings, *, address: str | None, ready: Callable[[str], None]) -> None:
@@ -49,8 +52,13 @@ def run(settings: ServeSettings, *, address: str | None, ready: Callable[[str], 
             ready(f"{scheme}://{host}:{settings.port}")
             ended.wait()
             handle.drain.remote().result(timeout_s=settings.limits.request_seconds + 10)
+            time.sleep(_LAST_BYTES_SECONDS)  # for what is drawn and not yet taken by its reader
         finally:
-            serve.shutdown()
+            others = set(serve.status().applications) - {APPLICATION}
+            if others:  # a cluster that serves something else goes on doing so
+                serve.delete(APPLICATION)
+            else:
+                serve.shutdown()
             for number, handler in before.items():
                 signal.signal(number, handler)
 
@@ -59,7 +67,8 @@ def _http(settings: ServeSettings) -> serve.HTTPOptions:
     options: dict[str, Any] = {
         "host": settings.host,
         "port": settings.port,
-        "request_timeout_s": settings.limits.request_seconds + settings.limits.body_seconds,
+        # Requests have their own limit; a large result may be read for as long as it takes.
+        "request_timeout_s": None,
     }
     if settings.tls_cert and settings.tls_key:
         options |= {

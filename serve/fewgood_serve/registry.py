@@ -28,6 +28,7 @@ from fewgood.store.location import FILE_ERRORS
 from fewgood.store.shared import SharedArtifacts
 from fewgood_serve.bundle import read_document
 from fewgood_serve.card import Card
+from fewgood_serve.locking import exclusive
 from fewgood_serve.names import LATEST, Reference, check_name, parse_reference
 
 __all__ = ["Registry", "Shelf"]
@@ -46,6 +47,8 @@ class Shelf:
     versions: tuple[int, ...]
     latest: int | None
     """None if no version was ever made the latest."""
+    problem: str | None = None
+    """Why it cannot be told which version is the latest."""
 
 
 class Registry:
@@ -81,8 +84,12 @@ class Registry:
         pointed = {match[1] for path in found if (match := _POINTED.fullmatch(path))}
         shelves = {}
         for name, numbers in sorted(versions.items()):
-            latest = self._pointer(name).get("version") if name in pointed else None
-            shelves[name] = Shelf(name, tuple(sorted(numbers)), latest if latest in numbers else None)
+            latest, problem = None, None
+            try:
+                latest = self._pointer(name).get("version") if name in pointed else None
+            except StoreError as error:  # the other generators are no worse for it
+                problem = str(error)
+            shelves[name] = Shelf(name, tuple(sorted(numbers)), latest if latest in numbers else None, problem)
         return shelves
 
     def resolve(self, text: str) -> Reference:
@@ -98,6 +105,8 @@ class Registry:
             raise SpecError(
                 f"there is no generator {name!r} in {self.shown}: `fewgood generators list` shows what is there"
             )
+        if version is None and shelf.problem is not None:
+            raise StoreError(shelf.problem)
         number = shelf.latest if version is None else version
         if number is None or number not in shelf.versions:
             known = ", ".join(map(str, shelf.versions))
@@ -148,6 +157,10 @@ class Registry:
         Raises:
             StoreError: if the registry cannot be written.
         """
+        with exclusive(self._generators.below(reference.name)):
+            self._point(reference, why)
+
+    def _point(self, reference: Reference, why: str) -> None:
         known = self._pointer(reference.name)
         moves = [
             *known.get("moves", []),
@@ -171,16 +184,16 @@ class Registry:
         """
         current = self.resolve(name)
         if to is None:
+            # Where this version was promoted over another one, that one; a version that was rolled back from does not come again.
             came = [
                 move["from"] for move in self.moves(name) if move["to"] == current.version and move["from"] is not None
             ]
-            earlier = [version for version in self.shelves()[name].versions if version < current.version]
-            if came and came[-1] < current.version:
-                to = came[-1]
-            elif earlier:
-                to = earlier[-1]
-            else:
-                raise SpecError(f"{current} has no version before it: nothing to roll back to")
+            earlier = [version for version in came if version < current.version]
+            if not came:
+                earlier = [version for version in self.shelves()[name].versions if version < current.version]
+            if not earlier:
+                raise SpecError(f"{current} has no version before it: say with --to which one")
+            to = earlier[-1]
         target = self.resolve(f"{name}@{to}")
         self.point(target, why=f"rolled back from {current.version}")
         return target
@@ -188,6 +201,17 @@ class Registry:
     def moves(self, name: str) -> list[dict[str, Any]]:
         """Every move of a generator's latest version: `utc`, `from`, `to` and `why`, the oldest first."""
         return list(self._pointer(name).get("moves", []))
+
+    def checksum(self, reference: Reference) -> str:
+        """The SHA-256 of a version's archive.
+
+        Raises:
+            StoreError: if it is not there or the registry cannot be reached.
+        """
+        found = self._bundles.checksum(reference.name, str(reference.version))
+        if found is None:
+            raise StoreError(f"{reference} is not in {self.shown}: promote it again, or roll back")
+        return found
 
     def fetch(self, reference: Reference, folder: Path) -> None:
         """Copy a version's bundle into an empty folder, held against its SHA-256.

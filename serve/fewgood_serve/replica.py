@@ -7,14 +7,13 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ray import serve
 
 from fewgood.embedding import Embedder
-from fewgood.errors import FewgoodError, StoreError
+from fewgood.errors import StoreError
 from fewgood.hardware import pick_device
 from fewgood.store import Home
 from fewgood_serve.names import Reference, parse_reference
@@ -27,6 +26,7 @@ __all__ = ["Replica"]
 _FRESH_SECONDS = 20.0
 """A replica that drew an image so short ago is healthy."""
 _HEALTH_SECONDS = 25.0
+_FOLLOW_SECONDS = 5.0
 
 Result = TypeVar("Result")
 
@@ -54,9 +54,9 @@ class Replica:
             1, thread_name_prefix="painter", initializer=torch.set_num_threads, initargs=(made.threads,)
         )
         self._embedders: dict[str, Embedder] = {}
-        self._last: Painter | None = None
+        self._last: str | None = None
         self._drawn = time.monotonic()
-        self._refused: set[str] = set()
+        self._tried: set[str] = set()
 
         @serve.multiplexed(max_num_models_per_replica=made.models)
         async def load(model_id: str) -> Painter:
@@ -75,48 +75,57 @@ class Replica:
         self._load = load
         self._draw = together if made.rows > 1 else alone
         await self._keep_warm()
+        self._following = asyncio.create_task(self._follow())
 
     async def draw(self, wanted: Wanted) -> tuple[Drawn, int]:
         """One image, and how many went through the networks with it."""
-        self._last = await self._load(serve.get_multiplexed_model_id())
         drawn: tuple[Drawn, int] = await self._draw(wanted)
-        self._drawn = time.monotonic()
+        self._last, self._drawn = serve.get_multiplexed_model_id(), time.monotonic()
         return drawn
 
     async def check_health(self) -> None:
-        """Load what was promoted since, and draw an image unless one was drawn a moment ago.
+        """Draw an image of the generator that was drawn from last, unless that was a moment ago.
 
         Raises:
             Exception: if it cannot, or not in time: Serve then replaces the replica.
         """
-        await self._keep_warm()
-        painter = self._last
-        if painter is None or time.monotonic() - self._drawn < _FRESH_SECONDS:
+        if self._last is None or time.monotonic() - self._drawn < _FRESH_SECONDS:
             return
         async with asyncio.timeout(_HEALTH_SECONDS):
+            painter = await self._load(self._last)
             await self._run(lambda: painter.draw([Wanted(seed=0, index=0)]))
         self._drawn = time.monotonic()
 
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(_FOLLOW_SECONDS)
+            await self._keep_warm()
+
     async def _keep_warm(self) -> None:
-        """Load the latest versions, as many as are kept loaded, so that no request waits for that."""
-        with suppress(FewgoodError):  # a registry that is away now is asked again; what is loaded serves on
+        """Load latest versions that were not loaded yet, so that no request waits for that."""
+        try:
             shelves = await asyncio.to_thread(self._registry.shelves)
-            latest = [f"{shelf.name}@{shelf.latest}" for shelf in shelves.values() if shelf.latest is not None]
-            for model_id in latest[: self._settings.models]:
-                if model_id in self._refused:
-                    continue
-                try:
-                    self._last = await self._load(model_id)
-                except FewgoodError as error:
-                    self._refused.add(model_id)
-                    logger.error("%s cannot be loaded: %s", model_id, error)
+        except Exception as error:  # noqa: BLE001 - what is loaded serves on
+            logger.warning("the registry cannot be looked at: %s", error)
+            return
+        latest = [f"{shelf.name}@{shelf.latest}" for shelf in shelves.values() if shelf.latest is not None]
+        for model_id in latest[: self._settings.models]:
+            if model_id in self._tried:
+                continue
+            self._tried.add(model_id)
+            try:
+                await self._load(model_id)
+            except Exception as error:  # noqa: BLE001 - a request for it says why
+                logger.error("%s cannot be loaded: %s", model_id, error)
 
     async def _run(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _open(self, model_id: str) -> Painter:
         reference = Reference(*_exact(model_id))
-        folder = self._home.root / "served" / reference.name / str(reference.version)
+        # The archive's own checksum: another registry's version of the same number is another folder.
+        checksum = self._registry.checksum(reference)
+        folder = self._home.root / "served" / reference.name / f"{reference.version}-{checksum[:16]}"
         try:
             if folder.is_dir():
                 return self._painter(folder)
@@ -140,6 +149,12 @@ class Replica:
         from fewgood_serve.bundle import read_bundle
 
         spec = read_bundle(folder).embedding
+        named = spec.model if spec.pretrained is None else f"{spec.model}:{spec.pretrained}"
+        if named not in self._settings.embeddings:
+            raise StoreError(
+                f"the bundle in {folder} wants the image-text model {named}, this server opens "
+                f"{', '.join(self._settings.embeddings)}: start it with --embedding {named} if you trust that"
+            )
         if repr(spec) not in self._embedders:
             self._embedders[repr(spec)] = load_embedder(spec, home=self._home.root, device=self._device)
         return Painter(

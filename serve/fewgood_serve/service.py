@@ -85,7 +85,7 @@ class Service:
             window=settings.per_replica,
         )
         self.draining = False
-        self._health: tuple[float, Reference] | None = None
+        self._health: tuple[float, Reference | Problem] | None = None
         self._checking = asyncio.Lock()
 
     @asynccontextmanager
@@ -141,16 +141,26 @@ class Service:
                 422, "select-from-start", f"start is {request.start}, with select it must be 0: the best are of all"
             )
         card = await self.catalog.card(reference)
-        if request.count * card.pixels > self.limits.pixels:
+        draws = request.count * (card.oversample if request.select else 1)
+        if draws > self.limits.queued_images:
+            raise Problem(
+                422,
+                "too-many-images",
+                f"{draws} images would have to be drawn, more than the {self.limits.queued_images} that may wait: ask for fewer",
+            )
+        if draws * card.pixels > self.limits.pixels:
             raise Problem(
                 422,
                 "too-many-pixels",
-                f"{request.count} images of {card.pixels} pixels are more than the {self.limits.pixels} of one request: "
+                f"{draws} images of {card.pixels} pixels are more than the {self.limits.pixels} of one request: "
                 f"ask for {self.limits.pixels // card.pixels} at most, or POST /v1/jobs",
             )
-        draws = request.count * (_oversample(card) if request.select else 1)
-        self.admission.rate(key.id, images=draws)
         place = self.admission.enter(draws)
+        try:
+            self.admission.rate(key.id, images=draws)
+        except Problem:
+            place.leave()
+            raise
         return Series(reference, self._sent(reference, card, request, draws, place), place)
 
     async def submit(self, key: KeyRecord, request: JobRequest) -> JobState:
@@ -174,8 +184,8 @@ class Service:
             reference,
             request,
             prompt=card.prompt,
-            variance=_variance(card, request.variance),
-            oversample=_oversample(card),
+            variance=card.scale if request.variance is None else request.variance,
+            oversample=card.oversample,
         )
 
     async def health(self) -> Reference:
@@ -189,24 +199,26 @@ class Service:
         """
         async with self._checking:
             if self._health is not None and time.monotonic() - self._health[0] < _HEALTH_SECONDS:
+                if isinstance(self._health[1], Problem):
+                    raise self._health[1]
                 return self._health[1]
             served = self.catalog.served
             if not served:
                 raise Problem(
-                    503,
-                    "no-generator",
-                    self.catalog.error or "no generator is served: `fewgood promote` puts one into the registry",
+                    503, "no-generator", "no generator is served: `fewgood promote` puts one into the registry"
                 )
-            reference = served[0]
             try:
                 async with asyncio.timeout(self.limits.image_seconds):
-                    await self._warm(reference)
+                    await self._warm(served[0])
             except TimeoutError as error:
-                raise Problem(
-                    503, "no-replica", f"no image of {reference} within {self.limits.image_seconds:g} s"
-                ) from error
-            self._health = (time.monotonic(), reference)
-            return reference
+                failed = Problem(503, "no-replica", f"no image within {self.limits.image_seconds:g} s")
+                self._health = (time.monotonic(), failed)
+                raise failed from error
+            except Problem as error:
+                self._health = (time.monotonic(), error)
+                raise
+            self._health = (time.monotonic(), served[0])
+            return served[0]
 
     def ready(self) -> list[Reference]:
         """What is served.
@@ -217,7 +229,7 @@ class Service:
         if self.draining:
             raise Problem(503, "ending", "the server is ending")
         if self.catalog.error is not None:
-            raise Problem(503, "no-registry", self.catalog.error)
+            raise Problem(503, "no-registry", "the registry or the keys cannot be read: the server's log says why")
         if not self.catalog.served:
             raise Problem(503, "no-generator", "no generator is served: `fewgood promote` puts one into the registry")
         return self.catalog.served
@@ -228,7 +240,7 @@ class Service:
     async def _sent(
         self, reference: Reference, card: Card, request: ImagesRequest, draws: int, place: Place
     ) -> AsyncGenerator[Sent]:
-        variance = _variance(card, request.variance)
+        variance = card.scale if request.variance is None else request.variance
         wanted = [Wanted(seed=request.seed, index=request.start + number, variance=variance) for number in range(draws)]
         kept = []
         async with aclosing(self.dispatcher.series(reference, wanted)) as images:
@@ -244,11 +256,3 @@ class Service:
         if request.select:
             for number in select_top([one.record.score for one in kept], request.count):
                 yield kept[number]
-
-
-def _variance(card: Card, asked: float | None) -> float:
-    return float(card.settings["sampling"]["scale"]) if asked is None else asked
-
-
-def _oversample(card: Card) -> int:
-    return int(card.settings["sampling"]["oversample"])

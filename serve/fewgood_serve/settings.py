@@ -8,6 +8,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from fewgood.embedding.base import OFFLINE_MODEL
 from fewgood.errors import SpecError
 
 __all__ = ["Limits", "ServeSettings", "is_loopback", "settings_from"]
@@ -32,6 +33,7 @@ class Limits(_Part):
     requests_per_minute: int = Field(6_000, ge=1, description="Requests of one key.")
     images_per_minute: int = Field(60_000, ge=1, description="Images of one key.")
     jobs: int = Field(16, ge=1, description="Jobs that wait or run.")
+    jobs_per_key: int = Field(8, ge=1, description="Jobs of one key that wait or run.")
     job_hours: float = Field(24.0, gt=0, description="Hours that a finished job's result is kept.")
 
 
@@ -56,6 +58,10 @@ class ServeSettings(_Part):
         1, ge=1, le=64, description="Images per pass through the networks: part of what fixes an image's bytes."
     )
     gpus: float = Field(0.0, ge=0, description="GPUs of a replica.")
+    embeddings: list[str] = Field(
+        default_factory=lambda: [OFFLINE_MODEL],
+        description="Image-text models that bundles may name, as MODEL or MODEL:PRETRAINED.",
+    )
     batch_wait_ms: float = Field(5.0, ge=0, description="How long a pass waits for more images, with rows above 1.")
     models: int = Field(4, ge=1, description="Generators that a replica keeps loaded.")
     poll_seconds: float = Field(1.0, gt=0, description="How often registry and keys are looked at.")
@@ -69,8 +75,9 @@ class ServeSettings(_Part):
         for flag, path in (("--tls-cert", self.tls_cert), ("--tls-key", self.tls_key)):
             if path is not None and not Path(path).is_file():
                 raise ValueError(f"{flag} {path} is no file")
-        if self.no_auth and not self.cluster and not is_loopback(self.host):
-            raise ValueError(f"--no-auth answers everybody who reaches {self.host}: it is for loopback only")
+        if self.no_auth and (self.cluster or not is_loopback(self.host)):
+            where = "the cluster" if self.cluster else self.host
+            raise ValueError(f"--no-auth answers everybody who reaches {where}: it is for loopback only")
         if self.min_replicas is not None and self.min_replicas > self.replicas:
             raise ValueError(f"--min-replicas is {self.min_replicas}, more than --replicas {self.replicas}")
         return self

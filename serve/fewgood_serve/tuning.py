@@ -103,7 +103,8 @@ def tuned(home: Home) -> dict[str, Any]:
     try:
         known = json.loads((home.root / "serve" / TUNED).read_text())
         if known["hardware"] == hardware_class():
-            return {name: int(known["chosen"][name]) for name in ("replicas", "threads", "rows")}
+            chosen: dict[str, Any] = {name: int(known["chosen"][name]) for name in ("replicas", "threads", "rows")}
+            return chosen | ({"gpus": 1.0} if torch.cuda.is_available() else {})
     except (OSError, ValueError, KeyError, TypeError):
         pass
     if torch.cuda.is_available():

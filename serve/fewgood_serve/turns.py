@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 __all__ = ["Turns"]
 
@@ -38,7 +38,8 @@ class Turns:
             if place.done() and not place.cancelled():  # it was given in the same moment
                 self._release()
             elif owner in self._waiting:
-                self._waiting[owner].remove(place)
+                with suppress(ValueError):  # taken out in the same moment
+                    self._waiting[owner].remove(place)
                 if not self._waiting[owner]:
                     del self._waiting[owner]
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -58,6 +59,12 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option("--limit", help="A limit, e.g. count=64; may be repeated. See docs/serving.md."),
         ] = None,
+        embedding: Annotated[
+            list[str] | None,
+            typer.Option(
+                "--embedding", help="Another image-text model that bundles may name: MODEL or MODEL:PRETRAINED."
+            ),
+        ] = None,
         tls_cert: Annotated[
             Path | None, typer.Option(exists=True, dir_okay=False, help="Certificate chain, PEM.")
         ] = None,
@@ -80,6 +87,7 @@ def register(app: typer.Typer) -> None:
             typer.echo(measure(where, registry))
             return
         keep_to_loopback(address)
+        from fewgood.embedding.base import OFFLINE_MODEL
         from fewgood_serve.keys import KeyFile
         from fewgood_serve.launch import run
         from fewgood_serve.registry import Registry
@@ -90,8 +98,9 @@ def register(app: typer.Typer) -> None:
         settings = settings_from(
             home=str(where.root),
             store=where.store,
-            registry=registry,
-            keys=keys_file,
+            registry=_placed(registry or os.environ.get("FEWGOOD_REGISTRY")),
+            keys=_placed(keys_file),
+            embeddings=[OFFLINE_MODEL, *embedding] if embedding else None,
             no_auth=no_auth,
             host=host,
             port=port,
@@ -192,6 +201,13 @@ def register(app: typer.Typer) -> None:
             print_json({"revoked": record.id})
         else:
             typer.echo(f"{record.id} of {record.owner} is revoked")
+
+
+def _placed(where: str | None) -> str | None:
+    """A path as replicas on other working folders see it; a URI as it is."""
+    from fewgood.store.filesystems import is_uri
+
+    return where if where is None or is_uri(where) else str(Path(where).expanduser().absolute())
 
 
 def _limits(pairs: list[str]) -> dict[str, float]:

@@ -64,7 +64,11 @@ class SharedArtifacts:
             damage = ""
             try:
                 with tarfile.open(fileobj=cast(Any, reader), mode="r|", bufsize=_CHUNK) as tar:
-                    tar.extractall(folder, filter="data")
+                    for member in tar:
+                        # No links, nothing that the manifest does not name: an archive writes into its own folder only.
+                        if not member.isreg() or manifest.get("files", {}).get(member.name) != member.size:
+                            raise tarfile.TarError(f"its member {member.name!r} is not in the manifest")
+                        tar.extract(member, folder, filter="data")
                 while reader.read(_CHUNK):
                     pass
             except (tarfile.TarError, EOFError) as error:
@@ -133,6 +137,15 @@ class SharedArtifacts:
         """
         record = self._record(self._root.below(stage, digest))
         return None if record is None else record[3]
+
+    def checksum(self, stage: str, digest: str) -> str | None:
+        """The SHA-256 of an artifact's archive; None if it is not there.
+
+        Raises:
+            StoreError: if the store cannot be reached.
+        """
+        record = self._record(self._root.below(stage, digest))
+        return None if record is None else record[2]
 
     def archive(self, stage: str, digest: str) -> str | None:
         """The name of the archive that an artifact's manifest names; None if there is no readable manifest.

@@ -207,7 +207,7 @@ async def test_a_body_that_drips_is_given_up(serving, publish):
 
 async def test_rates_and_the_queue_are_bounded(serving, publish, replicas):
     publish()
-    async with serving(limits={"requests_per_minute": 2, "queued_images": 8}) as (http, service):
+    async with serving(limits={"requests_per_minute": 1, "queued_images": 8}) as (http, service):
         replicas.seconds = 0.2
         first = asyncio.create_task(http.post(IMAGES, json={"count": 6}))
         await asyncio.sleep(0.1)
@@ -287,9 +287,9 @@ async def test_health_draws_and_readiness_does_not(serving, publish, replicas):
         publish()
         await asyncio.sleep(0.5)
         drawn = replicas.started
-        assert (await http.get("/readyz")).json()["served"] == ["part@1"]
+        assert (await http.get("/readyz")).json() == {"status": "ok", "generators": 1}
         assert replicas.started == drawn
-        assert (await http.get("/healthz")).json()["drawn"] == "part@1"
+        assert (await http.get("/healthz")).json() == {"status": "ok"}
         assert replicas.started == drawn + 1
         await http.get("/healthz")
         assert replicas.started == drawn + 1
@@ -355,8 +355,9 @@ async def test_a_broken_promotion_does_not_replace_what_works(serving, publish):
 async def test_a_registry_that_is_gone_leaves_what_was_loaded(serving, publish, tmp_path):
     publish()
     async with serving() as (http, _):
-        place = tmp_path / "home" / "registry" / "generators" / "part" / "latest.json"
-        place.write_text("{")
+        place = tmp_path / "home" / "registry" / "generators"
+        place.rename(tmp_path / "aside")
+        place.write_text("no folder")
         await asyncio.sleep(0.3)
         problem_of(await http.get("/readyz"), 503, "no-registry")
         assert (await http.post(IMAGES, json={"count": 1})).status_code == 200
@@ -374,3 +375,37 @@ async def test_an_ending_server_takes_nothing_new_and_finishes_what_it_has(servi
         problem_of(await http.get("/readyz"), 503, "ending")
         assert len(images_of(await running)) == 6
         await asyncio.wait_for(ending, 5)
+
+
+async def test_one_unreadable_pointer_harms_that_generator_alone(serving, publish, tmp_path):
+    publish("part")
+    publish("other")
+    async with serving() as (http, _):
+        (tmp_path / "home" / "registry" / "generators" / "other" / "latest.json").write_text("{")
+        await asyncio.sleep(0.3)
+        entries = {entry["name"]: entry for entry in (await http.get("/v1/generators")).json()["generators"]}
+        assert entries["part"]["problem"] is None
+        assert "cannot be read" in entries["other"]["problem"]
+        assert entries["other"]["latest"] == 1  # what was served stays
+        assert (await http.get("/readyz")).status_code == 200
+
+
+async def test_a_request_that_no_queue_could_hold_is_refused_for_good(serving, publish):
+    publish()
+    async with serving(limits={"queued_images": 10}) as (http, service):
+        problem_of(await http.post(IMAGES, json={"count": 11}), 422, "too-many-images")
+        problem_of(await http.post(IMAGES, json={"count": 6, "select": True}), 422, "too-many-images")
+        assert service.admission.queued == 0
+
+
+async def test_health_is_answered_without_its_body(serving, publish):
+    publish()
+
+    async def drips():
+        while True:
+            yield b" "
+            await asyncio.sleep(0.05)
+
+    async with serving() as (http, _):
+        response = await asyncio.wait_for(http.request("GET", "/readyz", content=drips()), 2)
+        assert response.status_code == 200

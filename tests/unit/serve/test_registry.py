@@ -34,10 +34,50 @@ def test_a_rollback_goes_to_the_version_before_and_can_name_one(registry, publis
         publish()
     assert registry.rollback("part").version == 2
     assert registry.rollback("part").version == 1
-    with pytest.raises(SpecError, match="nothing to roll back to"):
+    with pytest.raises(SpecError, match="no version before it"):
         registry.rollback("part")
     assert registry.rollback("part", 3).version == 3
     assert [move["to"] for move in registry.moves("part")] == [1, 2, 3, 2, 1, 3]
+
+
+def test_a_version_that_was_rolled_back_from_does_not_come_again(registry, publish):
+    publish()
+    publish()
+    registry.rollback("part")
+    publish()
+    publish()
+    assert [registry.rollback("part").version for _ in range(2)] == [3, 1]
+
+
+def test_an_archive_with_a_link_is_not_unpacked(registry, publish, tmp_path):
+    """Whoever can write the store cannot write other files of who reads it."""
+    import hashlib
+    import io
+    import json
+    import tarfile
+
+    reference = publish()
+    place = tmp_path / "home" / "registry" / "generators" / "part" / "1"
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        link = tarfile.TarInfo("support")
+        link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path / "outside")
+        tar.addfile(link)
+        file = tarfile.TarInfo("support/00000.png")
+        file.size = 3
+        tar.addfile(file, io.BytesIO(b"abc"))
+    archive = next(place.glob("*.tar"))
+    archive.write_bytes(buffer.getvalue())
+    record = json.loads((place / "manifest.json").read_text())
+    record |= {"bytes": len(buffer.getvalue()), "sha256": hashlib.sha256(buffer.getvalue()).hexdigest()}
+    (place / "manifest.json").write_text(json.dumps(record))
+    folder = tmp_path / "fetched"
+    folder.mkdir()
+    (tmp_path / "outside").mkdir()
+    with pytest.raises(StoreError, match="not whole"):
+        registry.fetch(reference, folder)
+    assert list((tmp_path / "outside").iterdir()) == []
+    assert list(folder.iterdir()) == []
 
 
 def test_the_card_is_what_was_published(registry, publish):
