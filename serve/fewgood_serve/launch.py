@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 import threading
@@ -24,6 +25,15 @@ APPLICATION = "fewgood"
 
 _LAST_BYTES_SECONDS = 2.0
 
+_PROCESSES = {
+    # Our code waits for others or hands work to a thread of its own, so a loop of its own would only cost a hop per message.
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
+    "RAY_SERVE_LOG_TO_STDERR": "0",
+    "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "2000",
+}
+"""What Serve's processes on this machine are started with. This one has read its own already, and needs a loop to wait in."""
+
 
 def run(settings: ServeSettings, *, address: str | None, ready: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM.
@@ -39,6 +49,8 @@ def run(settings: ServeSettings, *, address: str | None, ready: Callable[[str], 
     """
     _check_port(settings)
     ended = threading.Event()
+    for name, value in _PROCESSES.items():
+        os.environ.setdefault(name, value)
     with connected(address, dashboard=False) as cluster:
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
         _check_room(settings, cluster.hosts())
