@@ -209,6 +209,41 @@ print(json.dumps(told))
 """
 
 
+def test_a_registry_behind_the_api(homes, tmp_path):
+    """Generators are promoted from one home, resolved, fetched and rolled back from another; keys lie beside them."""
+    from datetime import UTC, datetime
+
+    from fewgood_serve.keys import KeyFile, find_key
+    from fewgood_serve.registry import Registry
+
+    first, second = (Registry.locate(home) for home in homes)
+    folder = tmp_path / "bundle"
+    (folder / "support").mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "support" / "00000.png").write_bytes(b"image")
+    card = {
+        **dict.fromkeys(("promoted_utc", "dataset", "category", "kind", "baseline", "shots", "keyword", "prompt"), "x"),
+        **dict.fromkeys(("selected_on", "licence", "spec_hash", "run_id", "generator_digest", "support_digest"), "x"),
+        **dict.fromkeys(("precision", "hardware"), "x"),
+        **dict.fromkeys(("image_auroc", "study", "seconds")),
+        **{key: [] for key in ("candidates", "gains", "limits")},
+        **{key: {} for key in ("embedding", "versions")},
+        "trained_on": [{"sha256": "0" * 64, "width": 8, "height": 8}],
+        "settings": {"sampling": {"scale": 1.0, "oversample": 2}},
+    }
+    for _ in range(2):
+        first.point(first.publish("part", folder, card), why="promoted")
+    assert second.shelves()["part"].versions == (1, 2)
+    assert second.card(second.resolve("part")).version == 2
+    fetched = tmp_path / "fetched"
+    fetched.mkdir()
+    second.fetch(second.resolve("part@1"), fetched)
+    assert (fetched / "support" / "00000.png").read_bytes() == b"image"
+    assert second.rollback("part").version == first.resolve("part").version == 1
+    key = KeyFile.locate(homes[0]).add("a", ["part"])
+    assert find_key(KeyFile.locate(homes[1]).read(), key, datetime.now(UTC)).owner == "a"
+
+
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
     """What a driver saw: two tasks on two homes with a shared folder, a killed one, and an actor that is gone."""
