@@ -6,8 +6,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from fewgood_serve.card import Card
-
 __all__ = [
     "MAX_SEED",
     "MAX_VARIANCE",
@@ -89,12 +87,6 @@ class GeneratorList(_Body):
     """The generators that the key may use."""
 
     generators: list[GeneratorEntry]
-
-
-class GeneratorCard(_Body):
-    """A version's model card."""
-
-    card: Card
 
 
 class JobRequest(_Body):
