@@ -7,7 +7,9 @@ import pytest
 from fewgood.errors import SpecError, StoreError
 from fewgood_serve.keys import find_key
 
-NOW = datetime.now(UTC)
+
+def now():
+    return datetime.now(UTC)
 
 
 def test_a_key_is_found_by_itself_and_not_kept(key_file, tmp_path):
@@ -15,7 +17,7 @@ def test_a_key_is_found_by_itself_and_not_kept(key_file, tmp_path):
     path = tmp_path / "home" / "serve" / "keys.json"
     assert key.split("_", 2)[2] not in path.read_text()
     assert path.stat().st_mode & 0o077 == 0
-    record = find_key(key_file.read(), key, NOW)
+    record = find_key(key_file.read(), key, now())
     assert (record.owner, record.allows("brick"), record.allows("washer")) == ("team a", True, False)
 
 
@@ -31,20 +33,20 @@ def test_a_key_is_found_by_itself_and_not_kept(key_file, tmp_path):
 )
 def test_anything_else_is_no_key(key_file, change):
     key = key_file.add("a", ["*"])
-    assert find_key(key_file.read(), change(key), NOW) is None
+    assert find_key(key_file.read(), change(key), now()) is None
 
 
 def test_keys_end(key_file):
     key = key_file.add("a", ["*"], days=1)
-    assert find_key(key_file.read(), key, NOW) is not None
-    assert find_key(key_file.read(), key, NOW + timedelta(days=1, minutes=1)) is None
+    assert find_key(key_file.read(), key, now()) is not None
+    assert find_key(key_file.read(), key, now() + timedelta(days=1, minutes=1)) is None
 
 
 def test_a_revoked_key_is_gone_and_the_others_stay(key_file):
     old, new = key_file.add("a", ["*"]), key_file.add("a", ["*"])
     key_file.revoke(old.split("_")[1])
-    assert find_key(key_file.read(), old, NOW) is None
-    assert find_key(key_file.read(), new, NOW) is not None
+    assert find_key(key_file.read(), old, now()) is None
+    assert find_key(key_file.read(), new, now()) is not None
     with pytest.raises(SpecError, match="no key"):
         key_file.revoke(old.split("_")[1])
 
