@@ -1,7 +1,7 @@
 """Train anomalib's PatchCore on a few good images and on the same plus served ones, and compare the two.
 
     python docs/examples/served_patchcore.py --url http://127.0.0.1:8008 --generator sample-brick-patchcore-1-shot \
-        --root ~/.cache/fewgood/data/sample --category brick --shots 1 --count 16
+        --root ~/.cache/fewgood/data/sample-v1 --category brick --shots 1 --count 16
 
 The key is read from FEWGOOD_KEY. ROOT/CATEGORY is a folder in MVTec layout. Which images the generator was trained on is on its
 card: take the same as support, or others of the same part. One seed says little: repeat it with several before you believe it.
