@@ -28,7 +28,6 @@ from fewgood_serve.service import Series, Service
 __all__ = ["make_api"]
 
 _NAME = Path(description="NAME, NAME@latest or NAME@VERSION.", max_length=128)
-_SUFFIX = {"zip": "zip", "npz": "npz", "json": "json"}
 
 
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -157,7 +156,7 @@ def make_api(service: Service) -> FastAPI:
                     f"no image within {service.limits.request_seconds:g} s: ask for fewer, or POST /v1/jobs",
                 ) from error
             raise
-        name_of_file = f"{series.reference.name}-{series.reference.version}-{body.seed}.{_SUFFIX[body.format]}"
+        name_of_file = f"{series.reference.name}-{series.reference.version}-{body.seed}.{body.format}"
         return _Stream(
             series,
             _resumed(first, content),
@@ -210,11 +209,10 @@ def make_api(service: Service) -> FastAPI:
     async def result(identity: Identity, key: Key) -> Response:
         """A finished job's images, in the order of their numbers."""
         state, content = await service.jobs.result(key.id, identity)
-        suffix = _SUFFIX[state.request.format]
         headers = {
             "X-Generator": state.generator,
             "X-Generator-Version": str(state.version),
-            "Content-Disposition": f'attachment; filename="{identity}.{suffix}"',
+            "Content-Disposition": f'attachment; filename="{identity}.{state.request.format}"',
         }
         return StreamingResponse(content, media_type=MEDIA_TYPES[state.request.format], headers=headers)
 

@@ -85,6 +85,10 @@ class Card(_Part):
         """The promoted factor on the latent standard deviation."""
         return float(self.settings["sampling"]["scale"])
 
+    def variance(self, asked: float | None) -> float:
+        """The factor in effect: the one asked for, or the promoted one."""
+        return self.scale if asked is None else asked
+
     @property
     def oversample(self) -> int:
         """Candidates drawn per image that `select` keeps."""

@@ -24,7 +24,6 @@ from fewgood.errors import FewgoodError, StoreError
 from fewgood.selection import select_top
 from fewgood.store import Location
 from fewgood.store.location import FILE_ERRORS
-from fewgood_serve.catalog import Catalog
 from fewgood_serve.dispatch import Dispatcher
 from fewgood_serve.encoding import Sent, encode_whole, record_of
 from fewgood_serve.monitoring import Monitor
@@ -58,7 +57,6 @@ class _Job:
     variance: float
     """The factor in effect, for the records."""
     prompt: str
-    total: int
     picks: tuple[int, ...] | None = None
     """With `select`, the numbers of the kept images, when all are drawn."""
 
@@ -73,7 +71,6 @@ class Jobs:
         self,
         place: Location,
         dispatcher: Dispatcher,
-        catalog: Catalog,
         limits: Limits,
         monitor: Monitor,
         *,
@@ -84,14 +81,12 @@ class Jobs:
         Args:
             place: Where they are kept; one server's alone.
             dispatcher: Draws the images.
-            catalog: Knows the generators.
             limits: How many jobs there may be, and how long results are kept.
             monitor: Told how many there are.
             window: Images of a job in work at once: few, so that requests go first.
         """
         self._place = place
         self._dispatcher = dispatcher
-        self._catalog = catalog
         self._limits = limits
         self._monitor = monitor
         self._window = window
@@ -178,7 +173,7 @@ class Jobs:
             error=None,
             result=None,
         )
-        job = _Job(state, key, variance, prompt, total)
+        job = _Job(state, key, variance, prompt)
         self._jobs[identity] = job
         try:
             await self._save(job)
@@ -252,7 +247,7 @@ class Jobs:
             scores = await self._io(self._scores, identity)
             self._jobs[identity] = job = job.with_state(done=len(scores))
             await self._save(job)
-            indices = range(len(scores), job.total)
+            indices = range(len(scores), job.state.total)
             wanted = (Wanted(seed=job.state.request.seed, index=index, variance=job.variance) for index in indices)
             part: list[Drawn] = []
             async with aclosing(self._dispatcher.series(reference, wanted, window=self._window)) as images:
@@ -260,7 +255,7 @@ class Jobs:
                     part.append(drawn)
                     scores.append(drawn.score)
                     self._jobs[identity] = job = job.with_state(done=len(scores))
-                    if len(part) == PART or len(scores) == job.total:
+                    if len(part) == PART or len(scores) == job.state.total:
                         await self._keep(job, part)
                         part = []
             picks = tuple(sorted(select_top(scores, job.state.request.count))) if job.state.request.select else None
@@ -336,7 +331,6 @@ class Jobs:
             "key": job.key,
             "variance": job.variance,
             "prompt": job.prompt,
-            "total": job.total,
             "picks": job.picks,
         }
         await self._io(self._place.below(job.state.id).put, _FILE, json.dumps(document).encode())
@@ -354,7 +348,6 @@ class Jobs:
                     document["key"],
                     document["variance"],
                     document["prompt"],
-                    document["total"],
                     None if picks is None else tuple(picks),
                 )
             except (*FILE_ERRORS, ValueError, KeyError, TypeError) as error:

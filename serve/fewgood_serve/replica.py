@@ -135,14 +135,14 @@ class Replica:
             self._home.discard(folder)
         with self._home.scratch() as fresh:
             self._registry.fetch(reference, fresh)
-            self._painter(fresh)  # refused before it is kept
+            painter = self._painter(fresh)  # refused before it is kept
             folder.parent.mkdir(parents=True, exist_ok=True)
             try:
                 fresh.rename(folder)
             except OSError:
                 if not folder.is_dir():  # another replica was faster otherwise
                     raise
-        return self._painter(folder)
+        return painter
 
     def _painter(self, folder: Path) -> Painter:
         from fewgood.embedding import load_embedder

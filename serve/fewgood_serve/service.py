@@ -79,7 +79,6 @@ class Service:
         self.jobs = Jobs(
             self.home.shared("serve", "jobs"),
             self.dispatcher,
-            self.catalog,
             self.limits,
             self.monitor,
             window=settings.per_replica,
@@ -184,7 +183,7 @@ class Service:
             reference,
             request,
             prompt=card.prompt,
-            variance=card.scale if request.variance is None else request.variance,
+            variance=card.variance(request.variance),
             oversample=card.oversample,
         )
 
@@ -240,7 +239,7 @@ class Service:
     async def _sent(
         self, reference: Reference, card: Card, request: ImagesRequest, draws: int, place: Place
     ) -> AsyncGenerator[Sent]:
-        variance = card.scale if request.variance is None else request.variance
+        variance = card.variance(request.variance)
         wanted = [Wanted(seed=request.seed, index=request.start + number, variance=variance) for number in range(draws)]
         kept = []
         async with aclosing(self.dispatcher.series(reference, wanted)) as images:

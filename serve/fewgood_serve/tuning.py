@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from fewgood.errors import SpecError, StoreError
-from fewgood.store import Home
+from fewgood.store import Home, Location
+from fewgood.store.location import FILE_ERRORS
 from fewgood_serve.registry import Registry
 
 __all__ = ["Measured", "choose", "hardware_class", "measure", "table", "tune", "tuned"]
@@ -58,13 +59,13 @@ def tune(home: Home, registry: str | None) -> str:
         SpecError: if the registry has no generator to measure with.
         StoreError: if it cannot be read, or the choice cannot be written.
     """
-    place = Registry.locate(home, registry)
-    latest = [shelf for shelf in place.shelves().values() if shelf.latest is not None]
+    shelves = Registry.locate(home, registry)
+    latest = [shelf for shelf in shelves.shelves().values() if shelf.latest is not None]
     if not latest:
-        raise SpecError(f"{place.shown} has no generator to measure with: `fewgood promote` puts one there")
-    reference = place.resolve(latest[0].name)
+        raise SpecError(f"{shelves.shown} has no generator to measure with: `fewgood promote` puts one there")
+    reference = shelves.resolve(latest[0].name)
     with tempfile.TemporaryDirectory(dir=home.temporary) as folder:
-        place.fetch(reference, Path(folder))
+        shelves.fetch(reference, Path(folder))
         found = measure(Path(folder), home.root, _ways())
     chosen = choose(found)
     document = {
@@ -74,14 +75,11 @@ def tune(home: Home, registry: str | None) -> str:
         "chosen": {"replicas": chosen.replicas, "threads": chosen.threads, "rows": chosen.rows},
         "measured": [asdict(one) for one in found],
     }
-    path = home.root / "serve" / TUNED
+    place = Location.of(home.root / "serve")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{TUNED}.partial")
-        partial.write_text(json.dumps(document, indent=1))
-        partial.replace(path)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written ({error.strerror or error})") from error
+        place.put(TUNED, json.dumps(document, indent=1).encode())
+    except FILE_ERRORS as error:
+        raise StoreError(f"{place.shown}/{TUNED} cannot be written ({error})") from error
     return table(found, chosen, str(reference))
 
 
@@ -155,7 +153,7 @@ def measure(folder: Path, home: Path, ways: Sequence[tuple[int, int]]) -> list[M
             results = [job.result() for job in jobs]
         for rows in _ROWS:
             rates = [result[rows] for result in results]
-            passes = sum(rate for rate in rates) / rows
+            passes = sum(rates) / rows
             found.append(Measured(replicas, threads, rows, round(sum(rates), 3), round(1000.0 * replicas / passes, 1)))
     return found
 
