@@ -142,9 +142,13 @@ class Server:
             text=True,
             start_new_session=True,
         )
+        said = ""
         for line in self.process.stderr:
+            said += line
             if "fewgood serve on" in line:
                 break
+        else:
+            sys.exit(f"the server did not start: {said}")
         threading.Thread(target=self.process.stderr.read, daemon=True).start()
 
     def processes(self) -> list[psutil.Process]:
