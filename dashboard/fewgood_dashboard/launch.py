@@ -111,5 +111,6 @@ def _warm(settings: Settings) -> None:
         for module in (f"fewgood_dashboard.views.{name}" for name, _, _ in PAGES):
             importlib.import_module(module)
         importlib.import_module("scipy.stats")  # a second, which the Leaderboard would need
+        connect(settings)  # packs what was read, for which somebody's first click would wait otherwise
     except Exception:
         logger.exception("the ledger could not be read in advance; the pages say why")

@@ -20,7 +20,8 @@ from fewgood_dashboard.source import Source
 
 __all__ = ["render"]
 
-PAGE_SIZE = 20
+PAGE_SIZE = 10
+"""Lines of a page: each has three bootstrap intervals of its own, which a filter waits for."""
 
 _FILTERS = ("dataset", "category", "arm")
 

@@ -124,7 +124,7 @@ def open_file(location: Location, name: str, *, dictionaries: Iterable[str] = ()
     Args:
         location: The ledger's place.
         name: The file's name there.
-        dictionaries: Text columns to keep as dictionaries while they are decoded.
+        dictionaries: Text columns to keep as dictionaries while they are decoded, where the file is not small.
 
     Raises:
         OSError, pa.ArrowException: if it is gone, damaged or not a Parquet file.
@@ -132,7 +132,7 @@ def open_file(location: Location, name: str, *, dictionaries: Iterable[str] = ()
     with location.filesystem.open_input_file(location.child(name)) as handle:
         local = location.folder is not None
         if handle.size() <= _AT_ONCE:  # one request instead of one per column
-            handle, local = pa.BufferReader(handle.read()), True
+            handle, local, dictionaries = pa.BufferReader(handle.read()), True, ()
         wanted = set(dictionaries)
         metadata = pq.read_metadata(handle) if wanted else None
         leaves = [metadata.schema.column(number) for number in range(metadata.num_columns)] if metadata else []
