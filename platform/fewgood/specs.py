@@ -180,8 +180,10 @@ class SamplingSpec:
 
     mode: Literal["residual", "decode"] = "residual"
     """`residual`: x + D(q(mu + w sigma eps)) - D(q(mu)) on an augmented support image x; `decode`: D(q(z))."""
-    scale: float = 1.0
+    scale: float = 0.5
     """w, the factor on the latent standard deviation; 0 or more."""
+    light: float = 0.4
+    """Largest change of an image's brightness, contrast and gamma before the residual, as a fraction; 0 to below 1."""
     oversample: int = 2
     """Candidates drawn per image that is kept; 1 or more."""
     latent_samples: int = 3
@@ -190,6 +192,7 @@ class SamplingSpec:
     def __post_init__(self) -> None:
         _require(self.mode in ("residual", "decode"), "sampling.mode", self.mode, "residual or decode")
         _require(self.scale >= 0, "sampling.scale", self.scale, "0 or more")
+        _require(0 <= self.light < 1, "sampling.light", self.light, "from 0 to below 1")
         _require(self.oversample >= 1, "sampling.oversample", self.oversample, "a whole number from 1")
         _require(self.latent_samples >= 1, "sampling.latent_samples", self.latent_samples, "1 or more")
 

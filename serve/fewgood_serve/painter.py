@@ -100,6 +100,7 @@ class Painter:
                 index=one.index,
                 seed=noise_seed(one.seed),
                 scale=bundle.sampling.scale if one.variance is None else one.variance,
+                light=bundle.sampling.light,
             )
             for one in wanted
         ]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-__all__ = ["augment", "augmented_set"]
+__all__ = ["augment", "augmented_set", "relit"]
 
 _TURN = 10.0
 """Largest rotation either way, degrees."""
@@ -24,6 +24,7 @@ _NOISE = 2.0
 """Largest standard deviation of the noise, grey levels."""
 
 Image = npt.NDArray[np.uint8]
+Values = npt.NDArray[np.float64]
 
 
 def augment(image: Image, seed: int, index: int, kind: str = "unknown") -> Image:
@@ -54,13 +55,27 @@ def augment(image: Image, seed: int, index: int, kind: str = "unknown") -> Image
     view = _affine(image, float(turn), float(zoom), shift)
     if blur:
         view = ndimage.gaussian_filter(view, (blur, blur, 0.0), mode="mirror")
-    # Gamma pivots on mid-grey, so that it bends the curve without shifting the brightness.
-    view = np.clip(view / 255.0, 0.0, 1.0) ** gamma * 0.5 ** (1.0 - gamma)
-    mean = view.mean()
-    view = ((view - mean) * contrast + mean) * brightness
+    view = relit(view / 255.0, brightness=brightness, contrast=contrast, gamma=gamma)
     if noise:
         view = view + rng.normal(0.0, noise / 255.0, size=view.shape)
     return np.asarray(np.rint(np.clip(view, 0.0, 1.0) * 255.0), dtype=np.uint8)
+
+
+def relit(view: Values, *, brightness: float, contrast: float, gamma: float) -> Values:
+    """An image under other light: gamma, then contrast about the mean, then brightness, each 1 for no change.
+
+    Args:
+        view: `(H, W, 3)` float, clipped to [0, 1] first.
+        brightness: Factor on all values, above 0.
+        contrast: Factor on the distance from the mean, above 0.
+        gamma: Exponent, above 0; it pivots on mid-grey, so that it bends the curve without shifting the brightness.
+
+    Returns:
+        `(H, W, 3)` float, not clipped.
+    """
+    bent = np.clip(view, 0.0, 1.0) ** gamma * 0.5 ** (1.0 - gamma)
+    mean = bent.mean()
+    return np.asarray(((bent - mean) * contrast + mean) * brightness)
 
 
 def augmented_set(images: Sequence[Image], count: int, seed: int, kind: str = "unknown") -> list[Image]:

@@ -2,6 +2,7 @@
 
 Ours (method.md, section 2), for a support image x: `decode` gives D(q(z)); `residual` gives
 clip(x + D(q(mu + w sigma eps)) - D(q(mu)), 0, 1), in which the decoder's blur cancels and the sampled variance stays.
+Before that x is put under other light (`generator.light`), which the latents do not vary.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from fewgood.generator.checkpoint import load_weights, read_folder
 from fewgood.generator.crops import check_images, reflect_to
+from fewgood.generator.light import sample_light
 from fewgood.generator.network import Architecture, VarianceVQGAN
 from fewgood.generator.tiling import tiled
 from fewgood.specs import GeneratorSpec, SamplingSpec
@@ -75,9 +77,16 @@ class Drawing:
     index: int
     """Its number in its series; 0 or more."""
     seed: int
-    """Of the series' noise."""
+    """Of the series' noise and light."""
     scale: float
     """w, the factor on the latent standard deviation; 0 or more."""
+    light: float = 0.0
+    """Largest change of brightness, contrast and gamma, as a fraction; 0 to below 1."""
+
+    @property
+    def lit(self) -> np.ndarray:
+        """The base under this image's light, the same for all its latent draws."""
+        return sample_light(self.base, light=self.light, seed=self.seed, index=self.index)
 
 
 def sample_candidates(
@@ -102,7 +111,7 @@ def sample_candidates(
         ValueError: If `bases` and `indices` differ in length.
     """
     wanted = [
-        Drawing(base=base, index=index, seed=seed, scale=sampling.scale)
+        Drawing(base=base, index=index, seed=seed, scale=sampling.scale, light=sampling.light)
         for base, index in zip(bases, indices, strict=True)
     ]
     draws = draw_images(generator, wanted, mode=sampling.mode, latent_samples=sampling.latent_samples)
@@ -150,7 +159,8 @@ def draw_images(
 def _draw_rows(generator: Generator, rows: Sequence[Drawing], mode: str, latent_samples: int) -> list[list[np.ndarray]]:
     network = generator.network
     shape = rows[0].base.shape
-    mu, logvar = _encode(network, [row.base for row in rows], generator.device)
+    lit = [row.lit for row in rows]
+    mu, logvar = _encode(network, lit, generator.device)
     mean_entries, _, mean_codes = network.quantise(mu)
     decoded_mean: list[Tensor] = []  # computed when first needed, at most once
     results: list[list[np.ndarray]] = [[] for _ in rows]
@@ -164,12 +174,12 @@ def _draw_rows(generator: Generator, rows: Sequence[Drawing], mode: str, latent_
         entries, _, codes = network.quantise(_perturbed(network, mu, logvar, rows, draw))
         unchanged = torch.equal(codes, mean_codes)
         if mode == "residual" and unchanged:  # the residual is zero: nothing to decode
-            for result, row in zip(results, rows, strict=True):
-                result.append(row.base.copy())
+            for result, base in zip(results, lit, strict=True):
+                result.append(base.copy())
             continue
         image = mean_image() if unchanged else _decode(network, entries, shape)
         if mode == "residual":
-            bases = torch.stack([torch.from_numpy(row.base).to(generator.device) for row in rows])
+            bases = torch.stack([torch.from_numpy(base).to(generator.device) for base in lit])
             image = bases / 255.0 + image - mean_image()
         pixels = (image.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).cpu().numpy()
         for result, one in zip(results, pixels, strict=True):

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 STAGE = "pool"
-VERSION = 1
+VERSION = 2
 CHUNK = 16
 """Candidates per artifact: a larger augmentation size adds chunks and keeps those that are there."""
 

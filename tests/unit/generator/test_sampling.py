@@ -6,6 +6,7 @@ import torch
 
 from fewgood.errors import DataError
 from fewgood.generator import load_generator, sample_candidates
+from fewgood.generator.light import sample_light
 from fewgood.generator.tiling import tiled
 from fewgood.specs import SamplingSpec
 
@@ -24,7 +25,7 @@ def test_an_image_keeps_its_size(generator, stripes, mode, size):
 def test_residual_at_scale_zero_is_the_image_and_decode_its_reconstruction(generator, stripes):
     image = stripes(41, 30)
     residual, decode = (
-        sample_candidates(generator, [image], [7], SamplingSpec(mode=mode, scale=0.0), seed=1).draws[0]
+        sample_candidates(generator, [image], [7], SamplingSpec(mode=mode, scale=0.0, light=0.0), seed=1).draws[0]
         for mode in MODES
     )
     assert all(np.array_equal(draw, image) for draw in residual)
@@ -64,7 +65,9 @@ def test_a_larger_scale_strays_further(generator, stripes):
     image = stripes(48, 48)
     errors = []
     for scale in (0.5, 1.0, 3.0):
-        batch = sample_candidates(generator, [image], [0], SamplingSpec(scale=scale, latent_samples=8), seed=0)
+        batch = sample_candidates(
+            generator, [image], [0], SamplingSpec(scale=scale, latent_samples=8, light=0.0), seed=0
+        )
         errors.append(np.mean([np.abs(draw.astype(float) - image).mean() for draw in batch.draws[0]]))
     assert 0 < errors[0] < errors[1] < errors[2]
 
@@ -72,8 +75,16 @@ def test_a_larger_scale_strays_further(generator, stripes):
 def test_without_variance_residual_is_the_image_itself(tmp_path, tiny, train, stripes):
     train(tmp_path / "plain", tiny(variance=False))
     plain = load_generator(tmp_path / "plain", device=torch.device("cpu"))
-    batch = sample_candidates(plain, [stripes(24, 24)], [0], SamplingSpec(scale=5.0), seed=0)
+    batch = sample_candidates(plain, [stripes(24, 24)], [0], SamplingSpec(scale=5.0, light=0.0), seed=0)
     assert np.array_equal(batch.images[0], stripes(24, 24))
+
+
+def test_residual_is_drawn_around_the_image_under_its_light(generator, stripes):
+    image = stripes(41, 30)
+    (draws,) = sample_candidates(generator, [image], [7], SamplingSpec(scale=0.0), seed=1).draws
+    lit = sample_light(image, light=0.4, seed=1, index=7)
+    assert not np.array_equal(lit, image)
+    assert all(np.array_equal(draw, lit) for draw in draws)
 
 
 def test_inputs_are_checked(generator, stripes):
