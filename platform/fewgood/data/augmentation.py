@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-__all__ = ["augment", "augmented_set", "relit"]
+__all__ = ["MILD", "Ranges", "augment", "augmented_set", "relit"]
 
-_TURN = 10.0
-"""Largest rotation either way, degrees."""
-_SHIFT = 0.05
-"""Largest translation, as a fraction of the side."""
-_SCALE = 0.08
-"""Largest change of scale, as a fraction."""
-_LIGHT = 0.12
-"""Largest change of brightness, contrast and gamma, as a fraction."""
 _BLUR = 0.6
 """Largest standard deviation of the blur, pixels."""
 _NOISE = 2.0
@@ -27,7 +20,25 @@ Image = npt.NDArray[np.uint8]
 Values = npt.NDArray[np.float64]
 
 
-def augment(image: Image, seed: int, index: int, kind: str = "unknown") -> Image:
+@dataclass(frozen=True, kw_only=True)
+class Ranges:
+    """How far a view may stray from its image; the defaults are those of the control."""
+
+    turn: float = 10.0
+    """Largest rotation either way, degrees."""
+    shift: float = 0.05
+    """Largest translation, as a fraction of the side."""
+    zoom: float = 0.08
+    """Largest change of scale, as a fraction."""
+    light: float = 0.12
+    """Largest change of brightness, contrast and gamma, as a fraction."""
+
+
+MILD = Ranges()
+"""The control's ranges."""
+
+
+def augment(image: Image, seed: int, index: int, kind: str = "unknown", *, ranges: Ranges = MILD) -> Image:
     """One label-preserving view of a good image: the field's control, "affine + photometric".
 
     Ours (arXiv 2403.06247 compares with no augmentation): rotation up to 10 degrees, translation up to 5 %, scale 0.92 to
@@ -39,14 +50,15 @@ def augment(image: Image, seed: int, index: int, kind: str = "unknown") -> Image
         seed: Seed of the set, 0 or more.
         index: Number of the view in its set, 0 or more.
         kind: "object", "texture" or "unknown".
+        ranges: How far it may stray; the control's by default.
 
     Returns:
         `(H, W, 3)` uint8 RGB, a pure function of the arguments.
     """
     rng = np.random.default_rng(np.random.SeedSequence([0xA06, seed, index]))
-    turn, zoom = np.deg2rad(rng.uniform(-_TURN, _TURN)), rng.uniform(1.0 - _SCALE, 1.0 + _SCALE)
-    shift = rng.uniform(-_SHIFT, _SHIFT, size=2) * image.shape[:2]
-    brightness, contrast, gamma = rng.uniform(1.0 - _LIGHT, 1.0 + _LIGHT, size=3)
+    turn, zoom = np.deg2rad(rng.uniform(-ranges.turn, ranges.turn)), rng.uniform(1.0 - ranges.zoom, 1.0 + ranges.zoom)
+    shift = rng.uniform(-ranges.shift, ranges.shift, size=2) * image.shape[:2]
+    brightness, contrast, gamma = rng.uniform(1.0 - ranges.light, 1.0 + ranges.light, size=3)
     blur = rng.uniform(0.2, _BLUR) if rng.random() < 0.3 else 0.0
     noise = rng.uniform(0.5, _NOISE) if rng.random() < 0.3 else 0.0
     flip_x, flip_y = rng.random(2) < 0.5
