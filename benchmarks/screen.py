@@ -28,7 +28,7 @@ from fewgood.specs import DataSpec, GeneratorSpec, SamplingSpec, TrialSpec
 from fewgood.stages.context import Context, LazyImages
 from fewgood.stages.features import StoredFeatures
 from fewgood.stages.generator import generator_node
-from fewgood.stages.pool import candidate_base, noise_seed
+from fewgood.stages.pool import Bases, noise_seed
 from fewgood.store import Home
 
 
@@ -90,9 +90,10 @@ def _images(context: Context, recipe: str, count: int) -> Sequence[np.ndarray]:
     sampling = SamplingSpec(
         latent_samples=1, **{key: value if key == "mode" else float(value) for key, value in settings.items()}
     )
-    bases = [candidate_base(support, i, seed=seed, kind=kind) for i in range(count)]
+    bases = Bases.of(support, kind=kind, pose=sampling.pose)
+    views = [bases.base(seed, index) for index in range(count)]
     generator = load_generator(context.ensure(node).path, device=context.device)
-    return sample_candidates(generator, bases, list(range(count)), sampling, seed=noise_seed(seed)).images
+    return sample_candidates(generator, views, list(range(count)), sampling, seed=noise_seed(seed)).images
 
 
 def _measure(context: Context, added: Sequence[np.ndarray], baseline: str) -> float:

@@ -184,6 +184,8 @@ class SamplingSpec:
     """w, the factor on the latent standard deviation; 0 or more."""
     light: float = 0.4
     """Largest change of an image's brightness, contrast and gamma before the residual, as a fraction; 0 to below 1."""
+    pose: bool = True
+    """Turn images by any angle where the support images say that the product may lie at any."""
     oversample: int = 2
     """Candidates drawn per image that is kept; 1 or more."""
     latent_samples: int = 3
@@ -195,6 +197,15 @@ class SamplingSpec:
         _require(0 <= self.light < 1, "sampling.light", self.light, "from 0 to below 1")
         _require(self.oversample >= 1, "sampling.oversample", self.oversample, "a whole number from 1")
         _require(self.latent_samples >= 1, "sampling.latent_samples", self.latent_samples, "1 or more")
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> SamplingSpec:
+        """A spec that was written down; what an older version did not know, it did not do.
+
+        Raises:
+            TypeError: if the values are no fields of this version.
+        """
+        return cls(**{"light": 0.0, "pose": False, **values})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,7 +309,6 @@ class TrialSpec:
             "prompts": PromptSpec,
             "embedding": EmbeddingSpec,
             "generator": GeneratorSpec,
-            "sampling": SamplingSpec,
             "selection": SelectionSpec,
         }
         try:
@@ -306,6 +316,7 @@ class TrialSpec:
             options = tuple(sorted((str(name), _frozen(value)) for name, value in baseline["options"].items()))
             return cls(
                 **{name: kind(**_frozen_values(values[name])) for name, kind in parts.items()},
+                sampling=SamplingSpec.from_json(values["sampling"]),
                 baseline=BaselineSpec(name=baseline["name"], options=options),
                 **{name: values[name] for name in ("arm", "seed", "precision")},
             )

@@ -134,7 +134,7 @@ def read_bundle(folder: Path) -> Bundle:
             folder=folder,
             support=tuple(support),
             kind=str(document["kind"]),
-            sampling=SamplingSpec(**_fields(SamplingSpec, document["sampling"])),
+            sampling=SamplingSpec.from_json(_fields(SamplingSpec, document["sampling"])),
             embedding=EmbeddingSpec(**_fields(EmbeddingSpec, document["embedding"])),
             embedding_identity=dict(document["embedding_identity"]),
             prompt=str(document["prompt"]),

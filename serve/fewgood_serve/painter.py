@@ -21,7 +21,7 @@ from fewgood.errors import StoreError
 from fewgood.generator import Drawing, draw_images, load_generator
 from fewgood.selection import score_candidates
 from fewgood.stages.embedding_model import embedding_identity
-from fewgood.stages.pool import candidate_base, noise_seed
+from fewgood.stages.pool import Bases, noise_seed
 from fewgood_serve.bundle import read_bundle
 
 __all__ = ["Drawn", "Painter", "Wanted", "png"]
@@ -72,6 +72,7 @@ class Painter:
         self.bundle = read_bundle(folder)
         self.rows = rows
         self._generator = load_generator(folder, device=device)
+        self._bases = Bases.of(self.bundle.support, kind=self.bundle.kind, pose=self.bundle.sampling.pose)
         self.embedder = embedder or load_embedder(self.bundle.embedding, home=home, device=device)
         if embedding_identity(self.bundle.embedding) != self.bundle.embedding_identity:
             raise StoreError(
@@ -96,7 +97,7 @@ class Painter:
         bundle = self.bundle
         drawings = [
             Drawing(
-                base=candidate_base(bundle.support, one.index, seed=one.seed, kind=bundle.kind),
+                base=self._bases.base(one.seed, one.index),
                 index=one.index,
                 seed=noise_seed(one.seed),
                 scale=bundle.sampling.scale if one.variance is None else one.variance,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fewgood.errors import SpecError
-from fewgood.specs import ARMS, DataSpec, GeneratorSpec, SelectionSpec, TrialSpec, canonical_json, digest
+from fewgood.specs import ARMS, DataSpec, GeneratorSpec, SamplingSpec, SelectionSpec, TrialSpec, canonical_json, digest
 
 DATA = DataSpec(dataset="folder", category="part", root="/one")
 
@@ -47,6 +47,14 @@ def test_an_arm_depends_on_what_it_uses(arm):
 def test_a_value_outside_its_range_is_named(make, words):
     with pytest.raises(SpecError, match="^" + words.replace(".", r"\.")):
         make()
+
+
+def test_a_stored_spec_keeps_what_an_older_version_did():
+    spec = TrialSpec(data=DATA)
+    stored = spec.to_json()
+    assert TrialSpec.from_json(stored) == spec
+    del stored["sampling"]["light"], stored["sampling"]["pose"]
+    assert TrialSpec.from_json(stored).sampling == SamplingSpec(light=0.0, pose=False)
 
 
 @given(st.dictionaries(st.text(), st.integers() | st.text() | st.booleans() | st.none()))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fewgood.data import read_image, write_image
-from fewgood.data.augmentation import augment
+from fewgood.data.augmentation import MILD, Ranges, augment
 from fewgood.seeds import stream_seed
 from fewgood.specs import plain
 from fewgood.stages.context import Context, Node
@@ -20,7 +21,7 @@ __all__ = [
     "CHUNK",
     "STAGE",
     "VERSION",
-    "candidate_base",
+    "Bases",
     "chunk_indices",
     "noise_seed",
     "pool_nodes",
@@ -56,9 +57,24 @@ def read_draws(artifact: Artifact) -> list[list[np.ndarray]]:
     return [[read_image(artifact.path / name) for name in entry["draws"]] for entry in meta["candidates"]]
 
 
-def candidate_base(support: Sequence[np.ndarray], index: int, *, seed: int, kind: str) -> np.ndarray:
-    """What candidate `index` of a seed's series is drawn around: a view of a support image, uint8 (H, W, 3)."""
-    return augment(support[index % len(support)], seed, index, kind)
+@dataclass(frozen=True)
+class Bases:
+    """What the candidates of a support set are drawn around: views of its images, turned where they say that this is good."""
+
+    support: Sequence[np.ndarray]
+    kind: str
+    ranges: Ranges
+
+    @classmethod
+    def of(cls, support: Sequence[np.ndarray], *, kind: str, pose: bool) -> Bases:
+        """The bases of a support set, uint8 (H, W, 3) each; `pose` asks whether the product may lie at any angle."""
+        from fewgood.generator.pose import any_pose
+
+        return cls(support, kind, replace(MILD, turn=180.0) if pose and any_pose(support) else MILD)
+
+    def base(self, seed: int, index: int) -> np.ndarray:
+        """What candidate `index` of a seed's series is drawn around, uint8 (H, W, 3)."""
+        return augment(self.support[index % len(self.support)], seed, index, self.kind, ranges=self.ranges)
 
 
 def noise_seed(seed: int) -> int:
@@ -75,10 +91,10 @@ def _chunk_node(context: Context, generator: Node, chunk: int) -> Node:
         indices = list(chunk_indices(chunk))
         support = context.support_images
         context.progress(STAGE, indices[0], indices[-1] + 1, f"{spec.sampling.mode} sampling")
-        bases = [candidate_base(support, i, seed=spec.seed, kind=context.category.kind) for i in indices]
+        bases = Bases.of(support, kind=context.category.kind, pose=spec.sampling.pose)
         batch = sample_candidates(
             load_generator(made["generator"].path, device=context.device),
-            bases,
+            [bases.base(spec.seed, index) for index in indices],
             indices,
             spec.sampling,
             seed=noise_seed(spec.seed),

@@ -14,7 +14,7 @@ from fewgood.arms import ArmInputs, Candidate, build_training_set
 from fewgood.data import read_image, select_support, write_image
 from fewgood.specs import GENERATING_ARMS
 from fewgood.stages.context import Context, LazyImages, Node
-from fewgood.stages.pool import CHUNK, candidate_base, read_candidates
+from fewgood.stages.pool import CHUNK, Bases, read_candidates
 from fewgood.stages.prompts import read_prompts
 from fewgood.stages.scores import read_scores
 from fewgood.store import Artifact, ArtifactKey
@@ -119,6 +119,9 @@ def read_training_images(context: Context, artifact: Artifact) -> list[np.ndarra
 def _candidates(context: Context, made: Mapping[str, Artifact], count: int) -> list[Candidate]:
     """The first `count` candidates of the pool, with their scores."""
     spec, support = context.spec, context.support_images
+    bases = None
+    if spec.arm == "noise":
+        bases = Bases.of(support, kind=context.category.kind, pose=spec.sampling.pose)
     candidates: list[Candidate] = []
     for chunk in range(-(-count // CHUNK)):
         scores = read_scores(made[f"scores{chunk}"]) if f"scores{chunk}" in made else None
@@ -129,9 +132,7 @@ def _candidates(context: Context, made: Mapping[str, Artifact], count: int) -> l
                 Candidate(
                     index=index,
                     image=image,
-                    base=candidate_base(support, index, seed=spec.seed, kind=context.category.kind)
-                    if spec.arm == "noise"
-                    else None,
+                    base=None if bases is None else bases.base(spec.seed, index),
                     source=source,
                     score=None if scores is None else scores[offset],
                 )

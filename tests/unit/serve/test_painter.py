@@ -10,7 +10,7 @@ from PIL import Image
 
 from fewgood.errors import StoreError
 from fewgood.generator import load_generator, sample_candidates
-from fewgood.stages.pool import candidate_base, noise_seed
+from fewgood.stages.pool import Bases, noise_seed
 from fewgood_serve.bundle import read_bundle
 from fewgood_serve.painter import Painter, Wanted
 
@@ -24,9 +24,10 @@ def pixels(drawn):
 def test_images_are_those_of_a_trial(painter, bundle, support):
     seed, indices = 5, [0, 1, 2, 3]
     found = read_bundle(bundle)
+    bases = Bases.of(support, kind="texture", pose=found.sampling.pose)
     batch = sample_candidates(
         load_generator(bundle, device=CPU),
-        [candidate_base(support, index, seed=seed, kind="texture") for index in indices],
+        [bases.base(seed, index) for index in indices],
         indices,
         found.sampling,
         seed=noise_seed(seed),
