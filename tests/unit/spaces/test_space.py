@@ -21,6 +21,7 @@ OTHER = {
     "generator.adversarial_start": 0.25,
     "generator.ema_decay": 0.5,
     "sampling.mode": "decode",
+    "sampling.pose": False,
     "selection.count": 64,
     "selection.rounds": 3,
 }
