@@ -25,6 +25,7 @@ __all__ = [
     "focused",
     "known_values",
     "lines",
+    "lines_are_known",
     "narrow_rows",
     "one_run_each",
     "picked_runs",
@@ -125,7 +126,7 @@ def _compared(runs: Sequence[Run]) -> RankingComparison | None:
 
 def lines(source: Source, page_rows: Sequence[Mapping[str, Any]], ranking: str) -> list[LeaderboardRow]:
     """Leaderboard lines, with intervals and gains, of some rows of `configurations`, in their order."""
-    keys = [tuple(str(row[name]) for name in _LINE) for row in page_rows]
+    keys = _line_keys(page_rows)
 
     def compute() -> list[LeaderboardRow]:
         categories = sorted({row["category"] for row in page_rows})
@@ -148,7 +149,16 @@ def lines(source: Source, page_rows: Sequence[Mapping[str, Any]], ranking: str) 
                         found[(*place, line.arm, config_hash)] = line
         return [found[key] for key in keys if key in found]
 
-    return source.kept(("lines", ranking, tuple(keys)), compute) if page_rows else []
+    return source.kept(("lines", ranking, keys), compute) if page_rows else []
+
+
+def lines_are_known(source: Source, page_rows: Sequence[Mapping[str, Any]], ranking: str) -> bool:
+    """Whether `lines` of these rows has been computed since the ledger last changed."""
+    return source.keeps(("lines", ranking, _line_keys(page_rows)))
+
+
+def _line_keys(page_rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(str(row[name]) for name in _LINE) for row in page_rows)
 
 
 def _opened(source: Source, runs: Sequence[Run], shown: Collection[str]) -> list[Run]:

@@ -151,6 +151,12 @@ class Source:
         found: Value = slot.value
         return found
 
+    def keeps(self, key: tuple[Any, ...]) -> bool:
+        """Whether `kept` has a value for `key` already."""
+        with self._lock:
+            slot = self._kept.get((self.version, key))
+        return slot is not None and slot.known
+
 
 class _Slot:
     """A value that is computed once."""

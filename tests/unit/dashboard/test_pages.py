@@ -225,6 +225,23 @@ def test_an_error_inside_a_fragment_is_said(show, fill, make_cell, monkeypatch):
     assert "out of luck" in words(app)
 
 
+def test_the_means_are_shown_while_the_intervals_are_computed(show, fill, make_cell, monkeypatch):
+    """Held against the finished lines: the same rows, columns and means, in the same order."""
+    fill(make_cell("bolt") + make_cell("nut"))
+    finished = show("leaderboard").dataframe[1].value
+
+    def fail(*args, **kwargs):
+        raise RuntimeError("stopped before the intervals")
+
+    monkeypatch.setattr("fewgood_dashboard.measures.lines", fail)
+    monkeypatch.setattr("fewgood_dashboard.measures.lines_are_known", lambda *args: False)
+    means = show("leaderboard").dataframe[1].value
+    assert list(means.columns) == list(finished.columns)
+    for name in ("category", "arm", "added", "configuration", "seeds", "image AUROC", "gain vs none", "failed"):
+        assert means[name].astype(str).tolist() == finished[name].astype(str).tolist(), name
+    assert set(means["95 % interval"]) == {"\u2026"}
+
+
 def test_a_failed_run_shows_its_message_and_command(show, fill, make_row):
     fill(
         [
