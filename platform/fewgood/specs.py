@@ -183,7 +183,7 @@ class SamplingSpec:
     scale: float = 0.5
     """w, the factor on the latent standard deviation; 0 or more."""
     light: float = 0.4
-    """Largest change of an image's brightness, contrast and gamma before the residual, as a fraction; 0 to below 1."""
+    """Largest change of a drawn image's brightness, contrast and gamma, as a fraction; 0 to below 1."""
     pose: bool = True
     """Turn images by any angle where the support images say that the product may lie at any."""
     oversample: int = 2

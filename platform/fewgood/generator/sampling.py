@@ -2,7 +2,8 @@
 
 Ours (method.md, section 2), for a support image x: `decode` gives D(q(z)); `residual` gives
 clip(x + D(q(mu + w sigma eps)) - D(q(mu)), 0, 1), in which the decoder's blur cancels and the sampled variance stays.
-Before that x is put under other light (`generator.light`), which the latents do not vary.
+The result is put under other light (`generator.light`), which the latents do not vary. Last, since the network has seen
+the support images' own light only: under another its residuals are blotches.
 """
 
 from __future__ import annotations
@@ -83,10 +84,9 @@ class Drawing:
     light: float = 0.0
     """Largest change of brightness, contrast and gamma, as a fraction; 0 to below 1."""
 
-    @property
-    def lit(self) -> np.ndarray:
-        """The base under this image's light, the same for all its latent draws."""
-        return sample_light(self.base, light=self.light, seed=self.seed, index=self.index)
+    def relight(self, image: np.ndarray) -> np.ndarray:
+        """What was drawn, uint8 (H, W, 3), under this image's light, which all its latent draws share."""
+        return sample_light(image, light=self.light, seed=self.seed, index=self.index)
 
 
 def sample_candidates(
@@ -159,8 +159,7 @@ def draw_images(
 def _draw_rows(generator: Generator, rows: Sequence[Drawing], mode: str, latent_samples: int) -> list[list[np.ndarray]]:
     network = generator.network
     shape = rows[0].base.shape
-    lit = [row.lit for row in rows]
-    mu, logvar = _encode(network, lit, generator.device)
+    mu, logvar = _encode(network, [row.base for row in rows], generator.device)
     mean_entries, _, mean_codes = network.quantise(mu)
     decoded_mean: list[Tensor] = []  # computed when first needed, at most once
     results: list[list[np.ndarray]] = [[] for _ in rows]
@@ -174,16 +173,16 @@ def _draw_rows(generator: Generator, rows: Sequence[Drawing], mode: str, latent_
         entries, _, codes = network.quantise(_perturbed(network, mu, logvar, rows, draw))
         unchanged = torch.equal(codes, mean_codes)
         if mode == "residual" and unchanged:  # the residual is zero: nothing to decode
-            for result, base in zip(results, lit, strict=True):
-                result.append(base.copy())
+            for result, row in zip(results, rows, strict=True):
+                result.append(row.relight(row.base.copy()))
             continue
         image = mean_image() if unchanged else _decode(network, entries, shape)
         if mode == "residual":
-            bases = torch.stack([torch.from_numpy(base).to(generator.device) for base in lit])
+            bases = torch.stack([torch.from_numpy(row.base).to(generator.device) for row in rows])
             image = bases / 255.0 + image - mean_image()
         pixels = (image.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).cpu().numpy()
-        for result, one in zip(results, pixels, strict=True):
-            result.append(one)
+        for result, row, one in zip(results, rows, pixels, strict=True):
+            result.append(row.relight(one))
     return results
 
 

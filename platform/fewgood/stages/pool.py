@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 STAGE = "pool"
-VERSION = 2
+VERSION = 3
 CHUNK = 16
 """Candidates per artifact: a larger augmentation size adds chunks and keeps those that are there."""
 

@@ -79,12 +79,16 @@ def test_without_variance_residual_is_the_image_itself(tmp_path, tiny, train, st
     assert np.array_equal(batch.images[0], stripes(24, 24))
 
 
-def test_residual_is_drawn_around_the_image_under_its_light(generator, stripes):
-    image = stripes(41, 30)
-    (draws,) = sample_candidates(generator, [image], [7], SamplingSpec(scale=0.0), seed=1).draws
-    lit = sample_light(image, light=0.4, seed=1, index=7)
-    assert not np.array_equal(lit, image)
-    assert all(np.array_equal(draw, lit) for draw in draws)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("scale", [0.0, 3.0])
+def test_light_falls_on_what_was_drawn_and_is_the_same_for_all_draws(generator, stripes, mode, scale):
+    def draws(light: float) -> list[np.ndarray]:
+        sampling = SamplingSpec(mode=mode, scale=scale, light=light)
+        return sample_candidates(generator, [stripes(41, 30)], [7], sampling, seed=1).draws[0]
+
+    for lit, plain in zip(draws(0.4), draws(0.0), strict=True):
+        assert not np.array_equal(lit, plain)
+        assert np.array_equal(lit, sample_light(plain, light=0.4, seed=1, index=7))
 
 
 def test_inputs_are_checked(generator, stripes):
