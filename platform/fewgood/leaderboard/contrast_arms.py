@@ -27,7 +27,7 @@ _COMMANDS = {
 }
 _MODES = {
     "decode": "",
-    "residual": ", where generation without variance is plain augmentation,",
+    "residual": ", where generation without variance is augmentation alone,",
 }
 """Sampling mode -> what a reader must know of it (method.md, section 2): only `decode` ablates the variance alone."""
 

@@ -148,7 +148,7 @@ def test_variance_on_against_off(cell):
     rows = switched(cell, "decode", on=0.2, off=0.1) + switched(cell, "residual", on=0.1, off=0.1)
     found = of(rows)["variance"]
     assert "In mode decode on mvtec_ad/bolt, image AUROC is higher with the variance" in found.sentence
-    assert "In mode residual, where generation without variance is plain augmentation, on" in found.sentence
+    assert "In mode residual, where generation without variance is augmentation alone, on" in found.sentence
     assert found.estimates["decode/mvtec_ad/bolt"].mean == pytest.approx(0.1, abs=0.01)
     only = of(switched(cell, "residual", on=0.1, off=0.1))["variance"]
     assert "ablated in mode decode, of which there is no pair" in only.limits
