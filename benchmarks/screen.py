@@ -24,12 +24,13 @@ from fewgood.generator import load_generator, sample_candidates
 from fewgood.metrics import image_metrics
 from fewgood.pipeline import open_context
 from fewgood.seeds import stream_seed
-from fewgood.specs import DataSpec, GeneratorSpec, SamplingSpec, TrialSpec
+from fewgood.specs import DataSpec, GeneratorSpec, TrialSpec
 from fewgood.stages.context import Context, LazyImages
 from fewgood.stages.features import StoredFeatures
 from fewgood.stages.generator import generator_node
 from fewgood.stages.pool import Bases, noise_seed
 from fewgood.store import Home
+from fewgood.trials import make_spec
 
 
 def main() -> None:
@@ -87,10 +88,13 @@ def _images(context: Context, recipe: str, count: int) -> Sequence[np.ndarray]:
     if name != "drawn":
         raise SystemExit(f"no recipe {name!r}: none, augment, views, drawn, real")
     node = generator_node(context)
-    sampling = SamplingSpec(
-        latent_samples=1, **{key: value if key == "mode" else float(value) for key, value in settings.items()}
-    )
-    bases = Bases.of(support, kind=kind, pose=sampling.pose)
+    sampling = make_spec(
+        dataset=context.spec.data.dataset,
+        category=context.spec.data.category,
+        root=context.spec.data.root,
+        settings={"sampling.latent_samples": 1} | {f"sampling.{key}": value for key, value in settings.items()},
+    ).sampling
+    bases = Bases.of(support, sampling, kind=kind)
     views = [bases.base(seed, index) for index in range(count)]
     generator = load_generator(context.ensure(node).path, device=context.device)
     return sample_candidates(generator, views, list(range(count)), sampling, seed=noise_seed(seed)).images

@@ -72,7 +72,7 @@ class Painter:
         self.bundle = read_bundle(folder)
         self.rows = rows
         self._generator = load_generator(folder, device=device)
-        self._bases = Bases.of(self.bundle.support, kind=self.bundle.kind, pose=self.bundle.sampling.pose)
+        self._bases = Bases.of(self.bundle.support, self.bundle.sampling, kind=self.bundle.kind)
         self.embedder = embedder or load_embedder(self.bundle.embedding, home=home, device=device)
         if embedding_identity(self.bundle.embedding) != self.bundle.embedding_identity:
             raise StoreError(

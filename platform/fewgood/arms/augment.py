@@ -9,7 +9,7 @@ __all__ = ["augment"]
 
 
 def augment(inputs: ArmInputs) -> TrainingSet:
-    """The support images and m augmented views of them; view i is the base on which candidate i of the pool is drawn."""
+    """The support images and m augmented views of them; candidate i of the pool is drawn on the same view, or turned."""
     k = len(inputs.support)
     added = [
         AddedImage(

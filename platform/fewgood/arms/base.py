@@ -20,7 +20,7 @@ class Candidate:
     image: np.ndarray
     """uint8 (H, W, 3), RGB."""
     base: np.ndarray | None
-    """The augmented support image it was sampled around, uint8 (H, W, 3); given to `noise` alone."""
+    """What it would be without what the network drew, uint8 (H, W, 3); given to `noise` alone."""
     source: int
     """Index of the support image."""
     score: float | None

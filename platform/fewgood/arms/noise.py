@@ -1,4 +1,4 @@
-"""The arm `noise`: augmented views plus unlearned noise that has the power spectrum of the generator's residuals.
+"""The arm `noise`: what the generator draws on, plus unlearned noise that has the power spectrum of its residuals.
 
 It asks whether the *learned* variance is worth more than any variance of the same strength and the same spatial scale.
 """
@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fewgood.arms.augment import augment
 from fewgood.arms.base import AddedImage, ArmInputs, Candidate, TrainingSet
 from fewgood.seeds import stream
 
@@ -20,15 +19,18 @@ _GRID = 64
 
 
 def noise(inputs: ArmInputs) -> TrainingSet:
-    """The `augment` set with noise of the pool's mean residual power spectrum added to each view."""
+    """The first m candidates with noise of the pool's mean residual power spectrum in place of their own residuals.
+
+    Pose and light are the candidates' own, so that what remains of `generate` against it is what the network learned.
+    """
     spectrum = amplitude_spectrum(inputs.candidates)
     added = []
-    for index, view in enumerate(augment(inputs).added):
-        field = shaped_noise(spectrum, view.image.shape[:2], stream(inputs.seed, "noise", index))
-        noisy = np.clip(np.rint(view.image + field), 0, 255).astype(np.uint8)
-        added.append(
-            AddedImage(noisy, {**view.origin, "arm": "noise", "rms": round(float(np.sqrt(np.mean(field**2))), 3)})
-        )
+    for candidate in inputs.candidates[: inputs.count]:
+        assert candidate.base is not None, "the arm noise is given the bases"
+        field = shaped_noise(spectrum, candidate.base.shape[:2], stream(inputs.seed, "noise", candidate.index))
+        noisy = np.clip(np.rint(candidate.base + field), 0, 255).astype(np.uint8)
+        origin = {"arm": "noise", "source": inputs.support_names[candidate.source], "index": candidate.index}
+        added.append(AddedImage(noisy, {**origin, "rms": round(float(np.sqrt(np.mean(field**2))), 3)}))
     return TrainingSet(inputs.support, added)
 
 

@@ -30,6 +30,10 @@ _ALIKE = 0.6
 """Correlation from which two images show the same. Rings drawn by code have .85 and more, textures .45 and less."""
 _BETTER = 0.2
 """What a turn must add to the correlation of two images before it counts as their difference."""
+_OBLONG = 1.25
+"""Ratio of the sides up to which an image counts as square."""
+_WIDE = 0.15
+"""Root mean square distance of what is seen from its middle, as a part of the side. A washer has .29."""
 _IMAGES = 6
 """At most so many images are compared with each other."""
 
@@ -41,12 +45,24 @@ def any_pose(images: Sequence[np.ndarray]) -> bool:
         images: uint8 (H, W, 3) each; at least one.
 
     Returns:
-        True if an image is alike under every turn, or two images agree after a turn and clearly less without one.
+        True if an image is alike under every turn, or two images agree after a turn and clearly less without one. Oblong
+        images are not looked at: what is turned on them leaves the image.
     """
-    turns = [_turns(image) for image in images[:_IMAGES]]
-    if any(_alike(turned, turned[0]).min() >= _ALIKE for turned in turns):
+    square = [image for image in images[:_IMAGES] if max(image.shape[:2]) <= _OBLONG * min(image.shape[:2])]
+    turns = [_turns(image) for image in square]
+    if any(_alike(turned, turned[0]).min() >= _ALIKE and _wide(turned[0]) for turned in turns):
         return True
     return any(_turned_apart(_alike(one, other[0])) for one, other in combinations(turns, 2))
+
+
+def _wide(transform: np.ndarray) -> bool:
+    """Whether what is seen fills the image: a single hole or dot is alike under every turn and says nothing of the rest."""
+    power = np.fft.irfft2(transform, s=(_SIDE, _SIDE)) ** 2
+    total = float(power.sum())
+    rows, columns = np.mgrid[:_SIDE, :_SIDE]
+    row, column = (float((power * places).sum()) / max(total, 1e-12) for places in (rows, columns))
+    spread = float((power * ((rows - row) ** 2 + (columns - column) ** 2)).sum()) / max(total, 1e-12)
+    return spread >= (_WIDE * _SIDE) ** 2
 
 
 def _turned_apart(alike: np.ndarray) -> bool:
@@ -58,7 +74,10 @@ def _turns(image: np.ndarray) -> np.ndarray:
 
     Only what stays in the image however it is turned is looked at, the inside of a circle; a blank image has length 0.
     """
-    small = Image.fromarray(image).convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX)
+    side = min(image.shape[:2])
+    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+    middle = Image.fromarray(image[top : top + side, left : left + side]).convert("L")
+    small = middle.resize((_SIDE, _SIDE), Image.Resampling.BOX)
     values = np.asarray(small, dtype=np.float64)
     part = ndimage.gaussian_filter(values, _FINE) - ndimage.gaussian_filter(values, _COARSE)
     rows, columns = np.mgrid[:_SIDE, :_SIDE] - (_SIDE - 1) / 2

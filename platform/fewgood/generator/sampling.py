@@ -3,7 +3,7 @@
 Ours (method.md, section 2), for a support image x: `decode` gives D(q(z)); `residual` gives
 clip(x + D(q(mu + w sigma eps)) - D(q(mu)), 0, 1), in which the decoder's blur cancels and the sampled variance stays.
 The result is put under other light (`generator.light`), which the latents do not vary. Last, since the network has seen
-the support images' own light only: under another its residuals are blotches.
+light close to the support images' only: under another its residuals are blotches.
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ def sample_candidates(
         generator: A trained generator.
         bases: uint8 (H, W, 3), the (augmented) support image for each index; any sizes.
         indices: One whole number from 0 per base.
-        sampling: Mode, scale and number of draws.
-        seed: Of the noise.
+        sampling: Mode, scale, light and number of draws.
+        seed: Of the noise and the light.
 
     Raises:
         DataError: If a base is not uint8 (H, W, 3).

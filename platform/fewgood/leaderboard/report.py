@@ -38,7 +38,7 @@ ARM_WORDS = {
     "none": "the support images only",
     "duplicate": "the support images repeated, as many as the arms below get: does the mere number help?",
     "augment": "geometric and photometric augmentations of the support images: the control to beat",
-    "noise": "augmentations plus unlearned noise with the power spectrum of the generated detail",
+    "noise": "what is drawn on, plus unlearned noise with the power spectrum of the generated detail",
     "generate-random": "generated images picked at random: what the text-guided choice adds to",
     "generate": "generated images picked by the text-guided integrator: the method",
     "full": "all good training images: the ceiling",

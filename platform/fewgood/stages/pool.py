@@ -13,7 +13,7 @@ import numpy as np
 from fewgood.data import read_image, write_image
 from fewgood.data.augmentation import MILD, Ranges, augment
 from fewgood.seeds import stream_seed
-from fewgood.specs import plain
+from fewgood.specs import SamplingSpec, plain
 from fewgood.stages.context import Context, Node
 from fewgood.store import Artifact, ArtifactKey
 
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 STAGE = "pool"
-VERSION = 3
+VERSION = 4
 CHUNK = 16
 """Candidates per artifact: a larger augmentation size adds chunks and keeps those that are there."""
 
@@ -64,17 +64,25 @@ class Bases:
     support: Sequence[np.ndarray]
     kind: str
     ranges: Ranges
+    light: float
 
     @classmethod
-    def of(cls, support: Sequence[np.ndarray], *, kind: str, pose: bool) -> Bases:
-        """The bases of a support set, uint8 (H, W, 3) each; `pose` asks whether the product may lie at any angle."""
+    def of(cls, support: Sequence[np.ndarray], sampling: SamplingSpec, *, kind: str) -> Bases:
+        """The bases of a support set, uint8 (H, W, 3) each."""
         from fewgood.generator.pose import any_pose
 
-        return cls(support, kind, replace(MILD, turn=180.0) if pose and any_pose(support) else MILD)
+        turned = sampling.pose and any_pose(support)
+        return cls(support, kind, replace(MILD, turn=180.0) if turned else MILD, sampling.light)
 
     def base(self, seed: int, index: int) -> np.ndarray:
         """What candidate `index` of a seed's series is drawn around, uint8 (H, W, 3)."""
         return augment(self.support[index % len(self.support)], seed, index, self.kind, ranges=self.ranges)
+
+    def undrawn(self, seed: int, index: int) -> np.ndarray:
+        """What candidate `index` would be if the network added nothing: its base under its light, uint8 (H, W, 3)."""
+        from fewgood.generator.light import sample_light
+
+        return sample_light(self.base(seed, index), light=self.light, seed=noise_seed(seed), index=index)
 
 
 def noise_seed(seed: int) -> int:
@@ -91,7 +99,7 @@ def _chunk_node(context: Context, generator: Node, chunk: int) -> Node:
         indices = list(chunk_indices(chunk))
         support = context.support_images
         context.progress(STAGE, indices[0], indices[-1] + 1, f"{spec.sampling.mode} sampling")
-        bases = Bases.of(support, kind=context.category.kind, pose=spec.sampling.pose)
+        bases = Bases.of(support, spec.sampling, kind=context.category.kind)
         batch = sample_candidates(
             load_generator(made["generator"].path, device=context.device),
             [bases.base(spec.seed, index) for index in indices],

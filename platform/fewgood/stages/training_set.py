@@ -22,7 +22,7 @@ from fewgood.store import Artifact, ArtifactKey
 __all__ = ["STAGE", "VERSION", "PoolNodes", "read_added", "read_origins", "read_training_images", "training_set_node"]
 
 STAGE = "training_set"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _candidates(context: Context, made: Mapping[str, Artifact], count: int) -> l
     spec, support = context.spec, context.support_images
     bases = None
     if spec.arm == "noise":
-        bases = Bases.of(support, kind=context.category.kind, pose=spec.sampling.pose)
+        bases = Bases.of(support, spec.sampling, kind=context.category.kind)
     candidates: list[Candidate] = []
     for chunk in range(-(-count // CHUNK)):
         scores = read_scores(made[f"scores{chunk}"]) if f"scores{chunk}" in made else None
@@ -132,7 +132,7 @@ def _candidates(context: Context, made: Mapping[str, Artifact], count: int) -> l
                 Candidate(
                     index=index,
                     image=image,
-                    base=None if bases is None else bases.base(spec.seed, index),
+                    base=None if bases is None else bases.undrawn(spec.seed, index),
                     source=source,
                     score=None if scores is None else scores[offset],
                 )

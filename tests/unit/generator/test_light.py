@@ -31,6 +31,17 @@ def test_it_changes_the_whole_image_alike_and_within_its_bounds(amount):
     assert 1 + 0.7 * amount < max(means) < 1 + 1.1 * amount
 
 
+@pytest.mark.parametrize("level", [20, 120, 235])
+def test_what_is_to_be_seen_stays_to_be_seen(level):
+    """Bright and dark products keep their grain: under no light is more than a hundredth cut off at black or white."""
+    grain = np.random.default_rng(0).normal(level, 6, (64, 64, 1)).clip(1, 254)
+    image = np.repeat(grain.astype(np.uint8), 3, axis=2)
+    for index in range(40):
+        lit = sample_light(image, light=0.4, seed=0, index=index)
+        assert ((lit == 0) | (lit == 255)).mean() <= 0.05, index  # rounding lets a few more reach the ends
+        assert lit.std() > 1.5, index
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (3, 200)])
 def test_any_size(size):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)

@@ -58,5 +58,18 @@ def test_light_from_the_middle_does_not_make_a_ring_of_a_texture():
     assert not any_pose([coloured(stripes * fading)])
 
 
+def test_a_single_hole_does_not_turn_a_plate():
+    plate = np.where(np.hypot(ROWS - 85, COLUMNS - 80) < 8, 40.0, 180.0)
+    assert not any_pose([coloured(plate + np.random.default_rng(0).integers(0, 3, plate.shape))])
+
+
+def test_oblong_images_are_left_as_they_lie():
+    rows, columns = np.mgrid[:160, :320]
+    oval = np.where(((rows - 80) / 50) ** 2 + ((columns - 160) / 100) ** 2 < 1, 200.0, 60.0)
+    assert not any_pose([coloured(oval)])
+    nearly = np.pad(ring(), ((0, 0), (16, 16)), mode="edge")
+    assert any_pose([coloured(nearly)])
+
+
 def test_a_blank_image_shows_nothing():
     assert not any_pose([np.full((5, 9, 3), 77, np.uint8), np.full((200, 3, 3), 0, np.uint8)])

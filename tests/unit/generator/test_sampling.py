@@ -9,6 +9,7 @@ from fewgood.generator import load_generator, sample_candidates
 from fewgood.generator.light import sample_light
 from fewgood.generator.tiling import tiled
 from fewgood.specs import SamplingSpec
+from fewgood.stages.pool import Bases, noise_seed
 
 MODES = ("residual", "decode")
 
@@ -89,6 +90,20 @@ def test_light_falls_on_what_was_drawn_and_is_the_same_for_all_draws(generator, 
     for lit, plain in zip(draws(0.4), draws(0.0), strict=True):
         assert not np.array_equal(lit, plain)
         assert np.array_equal(lit, sample_light(plain, light=0.4, seed=1, index=7))
+
+
+@pytest.mark.parametrize("pose", [True, False])
+def test_undrawn_is_the_candidate_that_the_network_leaves_alone(generator, pose):
+    """So that the arm `noise` differs from generated images in what the network drew, and not in light or pose."""
+    rows, columns = np.mgrid[:64, :64]
+    distance = np.hypot(rows - 32, columns - 32)
+    ring = np.repeat(np.where((distance > 10) & (distance < 22), 190, 60).astype(np.uint8)[..., None], 3, axis=2)
+    sampling = SamplingSpec(scale=0.0, pose=pose)
+    bases = Bases.of([ring], sampling, kind="object")
+    assert (bases.ranges.turn == 180.0) == pose
+    for index in range(3):
+        drawn = sample_candidates(generator, [bases.base(5, index)], [index], sampling, seed=noise_seed(5))
+        assert np.array_equal(bases.undrawn(5, index), drawn.images[0])
 
 
 def test_inputs_are_checked(generator, stripes):

@@ -24,7 +24,7 @@ def pixels(drawn):
 def test_images_are_those_of_a_trial(painter, bundle, support):
     seed, indices = 5, [0, 1, 2, 3]
     found = read_bundle(bundle)
-    bases = Bases.of(support, kind="texture", pose=found.sampling.pose)
+    bases = Bases.of(support, found.sampling, kind="texture")
     batch = sample_candidates(
         load_generator(bundle, device=CPU),
         [bases.base(seed, index) for index in indices],
