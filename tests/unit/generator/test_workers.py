@@ -17,9 +17,9 @@ from fewgood.generator.loop import run_steps
 from fewgood.generator.training import finish, prepare, starting_point
 from fewgood.specs import plain
 
-TOLERANCE = 2e-3
+TOLERANCE = 1e-2
 """Relative, of every loss term in every step. Sums are taken in another order and the steps carry the difference on: 1e-5 was
-seen with this spec, 1e-3 with others."""
+seen with this spec on one processor, 5e-3 on another."""
 
 WORKER = Path(__file__).with_name("worker.py")
 
