@@ -73,52 +73,47 @@ def _configurations(source: Source, line: RankingLine) -> None:
 
 
 def _means(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of `configurations` in the columns of `_shown`, without what has to be resampled."""
-    return {
-        "category": f"{row['dataset']}/{row['category']}",
-        "arm": row["arm"],
-        "added": row["count"],
-        "configuration": row["config_hash"][:8],
-        "seeds": row["seeds"],
-        "image AUROC": _round(row["image_auroc"]),
-        "95 % interval": _PENDING,
-        "gain vs none": _round(row["gain_none"]),
-        "none, 95 %": _PENDING,
-        "gain vs augment": _PENDING,
-        "augment, 95 %": _PENDING,
-        "pixel AUROC": _round(row["pixel_auroc"]),
-        "AUPRO": _round(row["pixel_aupro"]),
-        "proxy": _round(row["proxy_score"]),
-        "seconds": None if row["seconds"] is None else round(row["seconds"], 1),
-        "failed": row["failed"],
-        "missing seeds": _PENDING,
-    }
+    """A row of `configurations` as a line whose intervals are still to come."""
+    return _columns({**row, "added": row["count"], "configuration": row["config_hash"][:8]})
 
 
 def _shown(line: LeaderboardRow) -> dict[str, Any]:
+    """A line with what had to be resampled."""
+
     def interval(low: float | None, high: float | None) -> str | None:
         return None if low is None or high is None else f"{low:+.3f} to {high:+.3f}"
 
-    return {
-        "category": f"{line.dataset}/{line.category}",
-        "arm": line.arm,
-        "added": line.added,
-        "configuration": line.configuration,
-        "seeds": line.seeds,
-        "image AUROC": _round(line.image_auroc),
+    return _columns(line.to_dict()) | {
         "95 % interval": None
         if line.image_auroc_low is None
         else f"{line.image_auroc_low:.3f} to {line.image_auroc_high:.3f}",
-        "gain vs none": _round(line.gain_none),
         "none, 95 %": interval(line.gain_none_low, line.gain_none_high),
         "gain vs augment": _round(line.gain_augment),
         "augment, 95 %": interval(line.gain_augment_low, line.gain_augment_high),
-        "pixel AUROC": _round(line.pixel_auroc),
-        "AUPRO": _round(line.pixel_aupro),
-        "proxy": _round(line.proxy_score),
-        "seconds": None if line.seconds is None else round(line.seconds, 1),
-        "failed": line.failed,
         "missing seeds": line.missing_seeds,
+    }
+
+
+def _columns(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The table's columns, in their order, with the means; the rest is pending. `values` has fields of `LeaderboardRow`."""
+    return {
+        "category": f"{values['dataset']}/{values['category']}",
+        "arm": values["arm"],
+        "added": values["added"],
+        "configuration": values["configuration"],
+        "seeds": values["seeds"],
+        "image AUROC": _round(values["image_auroc"]),
+        "95 % interval": _PENDING,
+        "gain vs none": _round(values["gain_none"]),
+        "none, 95 %": _PENDING,
+        "gain vs augment": _PENDING,
+        "augment, 95 %": _PENDING,
+        "pixel AUROC": _round(values["pixel_auroc"]),
+        "AUPRO": _round(values["pixel_aupro"]),
+        "proxy": _round(values["proxy_score"]),
+        "seconds": None if values["seconds"] is None else round(values["seconds"], 1),
+        "failed": values["failed"],
+        "missing seeds": _PENDING,
     }
 
 
