@@ -17,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from fewgood.baselines import baseline_spec, detect
+from fewgood.baselines import detect
 from fewgood.data import read_image
 from fewgood.data.augmentation import Ranges, augment
 from fewgood.generator import load_generator, sample_candidates
 from fewgood.metrics import image_metrics
 from fewgood.pipeline import open_context
 from fewgood.seeds import stream_seed
-from fewgood.specs import DataSpec, GeneratorSpec, TrialSpec
+from fewgood.stages import detector
 from fewgood.stages.context import Context, LazyImages
 from fewgood.stages.features import StoredFeatures
 from fewgood.stages.generator import generator_node
@@ -49,13 +49,18 @@ def main() -> None:
     found: dict[str, dict[tuple[str, int], float]] = {}
     for category in flags.categories.split(","):
         for seed in map(int, flags.seeds.split(",")):
-            data = DataSpec(
-                dataset="folder" if flags.root else "sample", category=category, shots=flags.shots, root=flags.root
+            spec = make_spec(
+                dataset="folder" if flags.root else "sample",
+                root=flags.root,
+                category=category,
+                baseline=flags.baseline,
+                shots=flags.shots,
+                seed=seed,
+                settings={"generator.steps": flags.steps},
             )
-            spec = TrialSpec(data=data, seed=seed, generator=GeneratorSpec(steps=flags.steps))
             context = open_context(spec, home)
             for recipe in _recipes(flags.recipes):
-                value = _measure(context, _images(context, recipe, flags.count), flags.baseline)
+                value = _measure(context, _images(context, recipe, flags.count))
                 found.setdefault(recipe, {})[(category, seed)] = value
                 print(f"{category} {seed} {recipe}: {value:.4f}", flush=True)
     _summary(found)
@@ -100,14 +105,14 @@ def _images(context: Context, recipe: str, count: int) -> Sequence[np.ndarray]:
     return sample_candidates(generator, views, list(range(count)), sampling, seed=noise_seed(seed)).images
 
 
-def _measure(context: Context, added: Sequence[np.ndarray], baseline: str) -> float:
+def _measure(context: Context, added: Sequence[np.ndarray]) -> float:
     """Image AUROC of a detector fitted on the support images and what was added."""
     items = context.category.test
     detection = detect(
-        baseline_spec(baseline, {}),
+        context.spec.baseline,
         [*context.support_images, *added],
         LazyImages(items),
-        seed=stream_seed(context.spec.seed, "detector"),
+        seed=stream_seed(context.spec.seed, detector.STAGE),
         home=context.store.home.root,
         device=context.device,
         cache=StoredFeatures(context),
