@@ -110,11 +110,21 @@ class LocalCluster:
             raise
 
     def down(self) -> None:
-        """End every process of every host and remove the hosts; may be called twice."""
+        """End every process of every host and remove the hosts; may be called twice.
+
+        Raises:
+            ExecutionError: if a process does not end; all others are ended then, and the hosts are left.
+        """
         if self._network is None:
             return
+        stuck = []
         for host in self.network.hosts:
-            self.network.kill(host)
+            try:
+                self.network.kill(host)
+            except ExecutionError as error:  # the other hosts are ended all the same
+                stuck.append(str(error))
+        if stuck:
+            raise ExecutionError("; ".join(stuck))
         if self._store is not None:
             self._store.reap()
         if self._folder is not None:

@@ -27,7 +27,7 @@ _PREFIX = "fewgood"
 _SECOND_OCTET = 77
 _FIRST_HOST = 10
 _ETC = Path("/etc/netns")
-_KILL_SECONDS = 10.0
+_KILL_SECONDS = 60.0
 
 
 def missing_for_namespaces() -> str | None:
@@ -129,7 +129,7 @@ class Network:
         """End every process of a host at once (SIGKILL), as a power cut does.
 
         Raises:
-            ExecutionError: if some process is still there after 10 seconds.
+            ExecutionError: if some process is still there after a minute.
         """
         _kill(self.namespace(host))
 

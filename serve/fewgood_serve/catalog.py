@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
+from fewgood.errors import StoreError
 from fewgood_serve.card import Card
 from fewgood_serve.keys import KeyFile, KeyRecord, find_key
 from fewgood_serve.names import Reference, parse_reference
@@ -82,6 +83,8 @@ class Catalog:
     async def _look_at_registry(self) -> None:
         try:
             shelves = await asyncio.to_thread(self._registry.shelves)
+            if self._shelves and not shelves:  # nothing removes generators: a store that is not mounted looks like this
+                raise StoreError(f"the registry {self._registry.shown} is empty now: is its folder or store in its place?")
             self._registry_error = None
         except Exception as error:  # noqa: BLE001 - what was seen last goes on being served; it is said and tried again
             self._registry_error = self._said(self._registry_error, error)

@@ -357,10 +357,17 @@ async def test_a_registry_that_is_gone_leaves_what_was_loaded(serving, publish, 
     async with serving() as (http, _):
         place = tmp_path / "home" / "registry" / "generators"
         place.rename(tmp_path / "aside")
+        await asyncio.sleep(0.3)
+        problem_of(await http.get("/readyz"), 503, "no-registry")
+        assert (await http.post(IMAGES, json={"count": 1})).status_code == 200
         place.write_text("no folder")
         await asyncio.sleep(0.3)
         problem_of(await http.get("/readyz"), 503, "no-registry")
         assert (await http.post(IMAGES, json={"count": 1})).status_code == 200
+        place.unlink()
+        (tmp_path / "aside").rename(place)
+        await asyncio.sleep(0.3)
+        assert (await http.get("/readyz")).status_code == 200
 
 
 async def test_an_ending_server_takes_nothing_new_and_finishes_what_it_has(serving, publish, replicas):
