@@ -84,7 +84,9 @@ class Catalog:
         try:
             shelves = await asyncio.to_thread(self._registry.shelves)
             if self._shelves and not shelves:  # nothing removes generators: a store that is not mounted looks like this
-                raise StoreError(f"the registry {self._registry.shown} is empty now: is its folder or store in its place?")
+                raise StoreError(
+                    f"the registry {self._registry.shown} is empty now: is its folder or store in its place?"
+                )
             self._registry_error = None
         except Exception as error:  # noqa: BLE001 - what was seen last goes on being served; it is said and tried again
             self._registry_error = self._said(self._registry_error, error)
