@@ -186,7 +186,7 @@ class SamplingSpec:
     """Largest change of a drawn image's brightness, contrast and gamma, as a fraction; 0 to below 1."""
     pose: bool = True
     """Turn images by any angle where the support images say that the product may lie at any."""
-    oversample: int = 2
+    oversample: int = 4
     """Candidates drawn per image that is kept; 1 or more."""
     latent_samples: int = 3
     """Latent draws of one image over which its expected embedding is taken; 1 or more."""
@@ -218,11 +218,24 @@ class SelectionSpec:
     """R; with more than one, kept images train the next round's generator."""
     feedback: int = 4
     """Kept images that are fed back to the generator's training set per round; 0 or more."""
+    text_share: float = 0.75
+    """Share of the candidates, those that fit the prompt best, of which the ones that cover most are taken, 0 to 1. 0 is the
+    paper's rule, the text alone; 1 leaves the text out."""
 
     def __post_init__(self) -> None:
         _require(self.count >= 1, "selection.count", self.count, "a whole number from 1")
         _require(self.rounds >= 1, "selection.rounds", self.rounds, "a whole number from 1")
         _require(self.feedback >= 0, "selection.feedback", self.feedback, "0 or more")
+        _require(0 <= self.text_share <= 1, "selection.text_share", self.text_share, "from 0 to 1")
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> SelectionSpec:
+        """A spec that was written down; what an older version did not know, it did not do.
+
+        Raises:
+            TypeError: if the values are no fields of this version.
+        """
+        return cls(**{"text_share": 0.0, **values})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,6 +290,8 @@ class TrialSpec:
             parts["generator"] = plain(self.generator)
             parts["sampling"] = plain(self.sampling)
             parts["selection"] = plain(self.selection)
+            if self.arm != "generate":
+                del parts["selection"]["text_share"]
             parts["precision"] = self.precision
         if self.arm == "generate" or (self.arm in GENERATING_ARMS and self.selection.rounds > 1):
             parts["prompts"] = plain(self.prompts)
@@ -309,7 +324,6 @@ class TrialSpec:
             "prompts": PromptSpec,
             "embedding": EmbeddingSpec,
             "generator": GeneratorSpec,
-            "selection": SelectionSpec,
         }
         try:
             baseline = values["baseline"]
@@ -317,6 +331,7 @@ class TrialSpec:
             return cls(
                 **{name: kind(**_frozen_values(values[name])) for name, kind in parts.items()},
                 sampling=SamplingSpec.from_json(values["sampling"]),
+                selection=SelectionSpec.from_json(values["selection"]),
                 baseline=BaselineSpec(name=baseline["name"], options=options),
                 **{name: values[name] for name in ("arm", "seed", "precision")},
             )

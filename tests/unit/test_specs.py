@@ -55,6 +55,8 @@ def test_a_stored_spec_keeps_what_an_older_version_did():
     assert TrialSpec.from_json(stored) == spec
     del stored["sampling"]["light"], stored["sampling"]["pose"]
     assert TrialSpec.from_json(stored).sampling == SamplingSpec(light=0.0, pose=False)
+    del stored["selection"]["text_share"]
+    assert TrialSpec.from_json(stored).selection == SelectionSpec(text_share=0.0)
 
 
 @given(st.dictionaries(st.text(), st.integers() | st.text() | st.booleans() | st.none()))

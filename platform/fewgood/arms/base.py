@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +55,10 @@ class ArmInputs:
     candidates: Sequence[Candidate] = ()
     """The pool, by index; given to the generating arms."""
     prompt: str | None = None
+    text_share: float = 0.0
+    """`SelectionSpec.text_share`."""
+    patches: Callable[[Sequence[np.ndarray]], np.ndarray] | None = None
+    """The patch features of N images, (N, L, D); given where `text_share` is above 0."""
 
 
 @dataclass(frozen=True)

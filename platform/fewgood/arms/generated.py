@@ -1,22 +1,34 @@
-"""The arms that add generated images: the best by the integrator's score (`generate`), or any (`generate-random`)."""
+"""The arms that add generated images: those that the integrator chooses (`generate`), or any (`generate-random`)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from fewgood.arms.base import AddedImage, ArmInputs, Candidate, TrainingSet
 from fewgood.seeds import stream_seed
-from fewgood.selection import select_random, select_top
+from fewgood.selection import select_covering, select_random, select_top
 
 __all__ = ["generate", "generate_random"]
 
 
 def generate(inputs: ArmInputs) -> TrainingSet:
-    """The support images and the m candidates that the text-guided integrator ranks first (paper, section 3.4)."""
+    """The support images and the m candidates that the text-guided integrator chooses.
+
+    Paper (section 3.4): those that fit the prompt best. Ours: of a share of the candidates that fit it best, those that
+    cover most of what the support images have not.
+    """
     scores = [candidate.score for candidate in inputs.candidates if candidate.score is not None]
     if len(scores) < len(inputs.candidates):
         raise ValueError("the arm generate needs scored candidates")
-    return _chosen(inputs, "generate", select_top(scores, inputs.count))
+    kept = select_top(scores, max(inputs.count, math.ceil(inputs.text_share * len(scores))))
+    if len(kept) > inputs.count:
+        if inputs.patches is None:
+            raise ValueError("coverage needs patch features")
+        found = inputs.patches([*inputs.support, *(inputs.candidates[index].image for index in kept)])
+        held = len(inputs.support)
+        kept = [kept[place] for place in select_covering(found[held:], found[:held], inputs.count)]
+    return _chosen(inputs, "generate", kept)
 
 
 def generate_random(inputs: ArmInputs) -> TrainingSet:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from fewgood.baselines.frozen import FrozenFeatures
 from fewgood.baselines.registry import PatchcoreOptions
 from fewgood.baselines.seeding import seeded
 
-__all__ = ["PatchCore"]
+__all__ = ["PatchCore", "embed_patches"]
 
 logger = logging.getLogger(__name__)
 
@@ -111,3 +112,24 @@ class PatchCore:
         column, row = blur.kernel.sum(dim=3, keepdim=True), blur.kernel.sum(dim=2, keepdim=True)
         padded = functional.pad(maps, blur.padding_shape, mode=blur.border_type)
         return functional.conv2d(functional.conv2d(padded, column), row)
+
+
+@torch.no_grad()
+def embed_patches(images: Sequence[np.ndarray], *, home: Path, device: torch.device) -> np.ndarray:
+    """The patches of images as PatchCore's defaults embed them, each image in a pass of its own.
+
+    Args:
+        images: N of them, uint8 (H, W, 3) RGB, of any sizes.
+        home: Where built assets are kept.
+        device: Where the network runs.
+
+    Returns:
+        (N, L, D) float32: L places of a square grid, row by row.
+
+    Raises:
+        AssetError: The backbone's weights are not on this machine.
+    """
+    detector = PatchCore(PatchcoreOptions(), Context(seed=0, home=home, device=device))
+    maps = {layer: found.to(device) for layer, found in detector.features.train(images).items()}
+    embedded: np.ndarray = detector._embedding(maps).flatten(2).transpose(1, 2).cpu().numpy()
+    return embedded

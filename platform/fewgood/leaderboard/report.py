@@ -40,7 +40,7 @@ ARM_WORDS = {
     "augment": "geometric and photometric augmentations of the support images: the control to beat",
     "noise": "what is drawn on, plus unlearned noise with the power spectrum of the generated detail",
     "generate-random": "generated images picked at random: what the text-guided choice adds to",
-    "generate": "generated images picked by the text-guided integrator: the method",
+    "generate": "generated images chosen by the text-guided integrator: the method",
     "full": "all good training images: the ceiling",
 }
 """Arm -> its training set, for readers who have not read the paper."""

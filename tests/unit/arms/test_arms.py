@@ -1,5 +1,7 @@
 """The arms: counts, pairing, and noise that has the residuals' spectrum."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -66,6 +68,30 @@ def test_generate_takes_the_best_and_random_does_not_look():
     assert len(picked) == COUNT
     with pytest.raises(ValueError, match="scored"):
         build_training_set("generate", inputs())
+
+
+def test_coverage_chooses_among_those_that_the_text_keeps():
+    fitting = sorted(range(12), key=lambda i: -SCORES[i])
+
+    def grid(share):
+        asked = []
+
+        def patches(images):  # one patch an image: the later among those asked for, the farther away
+            asked.append(images)
+            return np.arange(len(images), dtype=np.float32).reshape(-1, 1, 1)
+
+        made = dataclasses.replace(inputs(scores=SCORES), text_share=share, patches=patches)
+        return [added.origin["index"] for added in build_training_set("generate", made).added], asked
+
+    assert grid(0.0) == (fitting[:COUNT], [])
+    assert grid(0.5) == (fitting[:COUNT], [])  # no more than are wanted
+    picks, asked = grid(0.75)
+    assert picks[0] == fitting[8]
+    assert set(picks) < set(fitting[:9])
+    assert len(asked[0]) == 2 + 9
+    assert grid(1.0)[0][0] == fitting[11]
+    with pytest.raises(ValueError, match="patch features"):
+        build_training_set("generate", dataclasses.replace(inputs(scores=SCORES), text_share=1.0))
 
 
 def test_augment_is_the_base_of_the_candidates():

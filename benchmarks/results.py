@@ -1,0 +1,285 @@
+"""Does generation pay? Runs or resumes the studies of docs/RESULTS.md, and writes its tables and pictures from the ledger.
+
+    python benchmarks/results.py --home results-home            # hours on two cores; what is done already is not run again
+    python benchmarks/results.py --home results-home --no-run   # tables and pictures of what is there
+
+Products of the table's mean had no part in choosing a default; the others did, and stand below as development. Use a home of
+its own: every run in the home's ledger counts. FEWGOOD_TEST_DATA holds magnetic_tile, mvtec_ad, elpv and hazelnut_toy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from PIL import Image
+
+from fewgood.leaderboard.formats import format_interval
+from fewgood.leaderboard.runs import CellKey, Run, read_runs
+from fewgood.leaderboard.statistics import Estimate, difference, estimate, pool
+from fewgood.pictures import run_pictures
+from fewgood.specs import GeneratorSpec, SamplingSpec, SelectionSpec, plain
+from fewgood.store import Home, Ledger
+
+ROOT = Path(__file__).resolve().parents[1]
+STUDIES = [ROOT / "docs" / "studies" / f"results{part}.yaml" for part in ("", "-cflow", "-parts", "-development")]
+PAGE = ROOT / "docs" / "RESULTS.md"
+MEAN = ("screw", "mono", "hazelnut")
+ARMS = ("none", "augment", "noise", "generate-random", "generate")
+AGAINST = ("none", "augment", "noise", "generate-random")
+PICTURED = ("washer", "hazelnut")
+DEFAULTS = {
+    section: plain(made())
+    for section, made in (("generator", GeneratorSpec), ("sampling", SamplingSpec), ("selection", SelectionSpec))
+}
+DECODE = "sampling.mode=decode"
+FIXED = "generator.variance=False, sampling.mode=decode"
+
+Runs = Mapping[tuple[str, str], Mapping[tuple[CellKey, str], list[Run]]]
+"""(baseline, shots) -> (cell, arm and settings) -> its finished runs."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--no-run", action="store_true", help="only write what the home's ledger holds")
+    parser.add_argument("--study", type=Path, action="append", help="run this study instead of all of them")
+    flags = parser.parse_args()
+    home = Home.locate(flags.home).prepare()
+    for study in [] if flags.no_run else flags.study or STUDIES:
+        name = yaml.safe_load(study.read_text())["name"]
+        word = "resume" if (home.root / "studies" / name).exists() else "sweep"
+        command = [sys.executable, "-c", "from fewgood.cli import main; main()", word, str(study)]
+        ended = subprocess.run([*command, "--home", str(home.root)], check=False)
+        if ended.returncode != 0:
+            return ended.returncode
+    rows = Ledger(home).rows()
+    before, _, rest = PAGE.read_text().partition("<!-- tables -->\n")
+    _, _, after = rest.partition("<!-- end of tables -->")
+    made = "\n".join(_page(_grouped(read_runs(rows))))
+    PAGE.write_text(f"{before}<!-- tables -->\n{made}\n<!-- end of tables -->{after}")
+    _pictures(rows, home)
+    return 0
+
+
+def _grouped(runs: Sequence[Run]) -> Runs:
+    found: dict[tuple[str, str], dict[tuple[CellKey, str], list[Run]]] = {}
+    for run in runs:
+        if run.ok:
+            ranking = found.setdefault((run.baseline, run.shots), {})
+            ranking.setdefault((run.cell, _name(run)), []).append(run)
+    return found
+
+
+def _name(run: Run) -> str:
+    """The arm, and the settings that it depends on where they are not the defaults."""
+    sections = {"generate": DEFAULTS, "generate-random": DEFAULTS, "noise": DEFAULTS, "augment": ["selection"]}
+    changed = [
+        f"{section}.{name}={value}"
+        for section in sections.get(run.arm, ())
+        for name, value in sorted(run.spec[section].items())
+        if name in DEFAULTS[section] and name != "steps" and value != DEFAULTS[section][name]
+    ]
+    return " ".join([run.arm, ", ".join(changed)]).strip()
+
+
+def _page(runs: Runs) -> Iterator[str]:
+    for (baseline, shots), ranking in sorted(runs.items()):
+        if {name for _, name in ranking} >= set(ARMS):
+            yield from _table(f"{baseline}, {shots} shot{'s' if shots != '1' else ''}", ranking)
+    yield from _together(runs)
+    yield from _kinds(runs)
+    yield from _parts(runs)
+    yield from _saturation(runs)
+    yield from _costs(runs)
+
+
+def _cells(ranking: Mapping[tuple[CellKey, str], list[Run]], *, mean: bool) -> list[CellKey]:
+    return sorted({cell for cell, _ in ranking if (cell.category in MEAN) == mean})
+
+
+def _gap(
+    ranking: Mapping[tuple[CellKey, str], list[Run]], cell: CellKey, arm: str, against: str, metric: str = "image_auroc"
+) -> Estimate:
+    return difference(ranking.get((cell, arm), []), ranking.get((cell, against), []), metric)
+
+
+def _pooled(parts: Sequence[tuple[str, Estimate]]) -> Estimate:
+    return pool([(label, part) for label, part in parts if part.mean is not None], bounds=(-1.0, 1.0))
+
+
+def _signed(gap: Estimate) -> str:
+    return format_interval(gap.mean, gap.low, gap.high, signed=True)
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _head(*cells: str) -> Iterator[str]:
+    yield _row(*cells)
+    yield _row(*["---"] * len(cells))
+
+
+def _table(title: str, ranking: Mapping[tuple[CellKey, str], list[Run]]) -> Iterator[str]:
+    yield from (f"### {title}", "")
+    yield from _head("product", "seeds", *ARMS, *(f"generate - {arm}" for arm in AGAINST))
+    for mean in (True, False):
+        cells = _cells(ranking, mean=mean)
+        for cell in cells:
+            runs = ranking.get((cell, "generate"), [])
+            levels = [estimate(ranking.get((cell, arm), []), "image_auroc").mean for arm in ARMS]
+            gaps = [_signed(_gap(ranking, cell, "generate", arm)) for arm in AGAINST]
+            label = cell.category if mean else f"*{cell.category} (development)*"
+            yield _row(label, str(len(runs)), *("-" if one is None else f"{one:.3f}" for one in levels), *gaps)
+        if mean and cells:
+            gaps = [
+                _signed(_pooled([(cell.label, _gap(ranking, cell, "generate", arm)) for cell in cells]))
+                for arm in AGAINST
+            ]
+            yield _row("**mean**", "", *[""] * len(ARMS), *(f"**{gap}**" for gap in gaps))
+    yield ""
+
+
+def _together(runs: Runs) -> Iterator[str]:
+    """The table's products over all shots, and what happens to the pixels."""
+    yield from ("### The table's products together", "")
+    yield from _head(
+        "detector", "metric", "shots", *(f"generate - {arm}" for arm in AGAINST), "worst cell against none"
+    )
+    for baseline in sorted({baseline for baseline, _ in runs}):
+        rankings = {shots: ranking for (name, shots), ranking in runs.items() if name == baseline}
+        for metric in ("image_auroc", "pixel_auroc", "pixel_aupro"):
+            pairs = {
+                arm: [
+                    (f"{cell.category}, {shots}", gap)
+                    for shots, ranking in sorted(rankings.items())
+                    for cell in _cells(ranking, mean=True)
+                    if (gap := _gap(ranking, cell, "generate", arm, metric)).mean is not None
+                ]
+                for arm in AGAINST
+            }
+            if not pairs["none"]:
+                continue
+            label, worst = min(pairs["none"], key=lambda pair: pair[1].mean or 0.0)
+            gaps = [_signed(_pooled(pairs[arm])) for arm in AGAINST]
+            yield _row(baseline, metric, ", ".join(sorted(rankings)), *gaps, f"{label}: {_signed(worst)}")
+    yield ""
+
+
+def _kinds(runs: Runs) -> Iterator[str]:
+    yield from ("### Objects against textures", "")
+    yield from _head("detector", "shots", "kind", "products", *(f"generate - {arm}" for arm in AGAINST))
+    for (baseline, shots), ranking in sorted(runs.items()):
+        for kind in ("object", "texture"):
+            cells = sorted({cell for (cell, _), members in ranking.items() if members[0].kind == kind})
+            if not cells:
+                continue
+            gaps = [
+                _signed(_pooled([(cell.label, _gap(ranking, cell, "generate", arm)) for cell in cells]))
+                for arm in AGAINST
+            ]
+            yield _row(baseline, shots, kind, ", ".join(cell.category for cell in cells), *gaps)
+    yield ""
+
+
+def _parts(runs: Runs) -> Iterator[str]:
+    """What each part is worth: the defaults less the same without it, seed by seed."""
+    yield from ("### Every part switched off", "")
+    yield from _head("detector, shots", "difference", "the table's products", "development", "by product")
+    for (baseline, shots), ranking in sorted(runs.items()):
+        names = sorted(
+            {name for _, name in ranking if name.startswith(("generate ", "generate-random ")) and "count" not in name}
+        )
+        pairs = [("generate", name) for name in names if name != f"generate {FIXED}"]
+        if f"generate {FIXED}" in names:
+            pairs.append((f"generate {DECODE}", f"generate {FIXED}"))
+        for arm, against in pairs:
+            gaps = {
+                mean: [(cell.category, _gap(ranking, cell, arm, against)) for cell in _cells(ranking, mean=mean)]
+                for mean in (True, False)
+            }
+            each = ", ".join(
+                f"{label} {gap.mean:+.3f}"
+                for gap_list in gaps.values()
+                for label, gap in gap_list
+                if gap.mean is not None
+            )
+            means = [_signed(_pooled(gaps[mean])) for mean in (True, False)]
+            yield _row(f"{baseline}, {shots}", f"`{arm}` - `{against}`", *means, each)
+    yield ""
+
+
+def _saturation(runs: Runs) -> Iterator[str]:
+    yield from ("### How many generated images", "")
+    yield from _head("detector, shots", "products", "images", "generate - none", "generate - 16 images")
+    for (baseline, shots), ranking in sorted(runs.items()):
+        sizes = {"16": "generate"} | {
+            name.rpartition("=")[2]: name for _, name in ranking if name.startswith("generate selection.count=")
+        }
+        if len(sizes) == 1:
+            continue
+        for mean, label in ((True, "the table's"), (False, "development")):
+            cells = [
+                cell for cell in _cells(ranking, mean=mean) if all((cell, name) in ranking for name in sizes.values())
+            ]
+            for size in sorted(sizes, key=int) if cells else ():
+                gains, steps = (
+                    _signed(_pooled([(cell.label, _gap(ranking, cell, sizes[size], against)) for cell in cells]))
+                    for against in ("none", "generate")
+                )
+                yield _row(f"{baseline}, {shots}", label, size, gains, "" if size == "16" else steps)
+    yield ""
+
+
+def _costs(runs: Runs) -> Iterator[str]:
+    """Median seconds of each stage where it was computed, over all runs."""
+    spent: dict[str, list[float]] = {}
+    for ranking in runs.values():
+        for members in ranking.values():
+            for run in members:
+                for stage, about in run.stages.items():
+                    if not about.get("cached") and about.get("seconds") is not None:
+                        name = f"{stage} ({run.baseline})" if stage in ("detector", "proxy") else stage
+                        spent.setdefault(name, []).append(float(about["seconds"]))
+    yield from ("### What it costs", "")
+    yield from _head("stage", "times computed", "seconds, median", "seconds, total")
+    for stage, seconds in sorted(spent.items(), key=lambda item: -sum(item[1])):
+        ordered = sorted(seconds)
+        yield _row(stage, str(len(ordered)), f"{ordered[len(ordered) // 2]:.1f}", f"{sum(ordered):.0f}")
+    yield ""
+
+
+def _pictures(rows: Sequence[Mapping[str, Any]], home: Home) -> None:
+    """One sheet per pictured product: a row of support images, one of kept, one of rejected candidates."""
+    for category in PICTURED:
+        row = next(
+            (
+                row
+                for row in sorted(rows, key=lambda row: (row["shots"], row["seed"], row["run_id"]))
+                if (row["category"], row["arm"], row["status"]) == (category, "generate", "ok")
+                and _name(Run.from_row(row)) == "generate"
+            ),
+            None,
+        )
+        if row is None:
+            continue
+        found = run_pictures(row, home, side=160)
+        shown = [list(found.support), [png for png, _ in found.generated[:8]], [png for png, _ in found.rejected]]
+        images = [[Image.open(io.BytesIO(png)) for png in line] for line in shown]
+        width, height = max(image.width for image in images[0]), max(image.height for image in images[0])
+        sheet = Image.new("RGB", (8 * (width + 4), len(images) * (height + 4)), "white")
+        for y, line in enumerate(images):
+            for x, image in enumerate(line[:8]):
+                sheet.paste(image, (x * (width + 4), y * (height + 4)))
+        sheet.save(ROOT / "docs" / "images" / f"results-{category}.png", optimize=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
