@@ -123,13 +123,13 @@ class LocalCluster:
                 self.network.kill(host)
             except ExecutionError as error:  # the other hosts are ended all the same
                 stuck.append(str(error))
-        if stuck:
-            raise ExecutionError("; ".join(stuck))
         if self._store is not None:
             self._store.reap()
         if self._folder is not None:
             for host in self.hosts:
                 self._keep_logs(host)
+        if stuck:
+            raise ExecutionError("; ".join(stuck))
         self._network.remove()
         self._network = self._store = None
 

@@ -218,10 +218,10 @@ class SelectionSpec:
     rounds: int = 1
     """R; with more than one, kept images train the next round's generator."""
     feedback: int = 4
-    """Kept images that are fed back to the generator's training set per round; 0 or more."""
+    """Candidates, those that fit the prompt best, that are fed back to the generator's training set per round; 0 or more."""
     text_share: float = 0.75
-    """Share of the candidates, those that fit the prompt best, of which the ones that cover most are taken, 0 to 1. 0 is the
-    paper's rule, the text alone; 1 leaves the text out."""
+    """Share of the candidates, those that fit the prompt best, of which the ones that cover most are taken, 0 to 1; never
+    fewer than `count`. 0 is the paper's rule, the text alone; 1 leaves the text out."""
 
     def __post_init__(self) -> None:
         _require(self.count >= 1, "selection.count", self.count, "a whole number from 1")

@@ -58,7 +58,7 @@ class ArmInputs:
     text_share: float = 0.0
     """`SelectionSpec.text_share`."""
     patches: Callable[[Sequence[np.ndarray]], np.ndarray] | None = None
-    """The patch features of N images, (N, L, D); given where `text_share` is above 0."""
+    """The patch features of N images, (N, L, D); asked for where `text_share` leaves a choice."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ def generate(inputs: ArmInputs) -> TrainingSet:
     scores = [candidate.score for candidate in inputs.candidates if candidate.score is not None]
     if len(scores) < len(inputs.candidates):
         raise ValueError("the arm generate needs scored candidates")
-    kept = select_top(scores, max(inputs.count, math.ceil(inputs.text_share * len(scores))))
+    kept = select_top(scores, max(inputs.count, math.ceil(round(inputs.text_share * len(scores), 6))))
     if len(kept) > inputs.count:
         if inputs.patches is None:
             raise ValueError("coverage needs patch features")

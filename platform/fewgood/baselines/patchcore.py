@@ -129,7 +129,11 @@ def embed_patches(images: Sequence[np.ndarray], *, home: Path, device: torch.dev
     Raises:
         AssetError: The backbone's weights are not on this machine.
     """
-    detector = PatchCore(PatchcoreOptions(), Context(seed=0, home=home, device=device))
-    maps = {layer: found.to(device) for layer, found in detector.features.train(images).items()}
-    embedded: np.ndarray = detector._embedding(maps).flatten(2).transpose(1, 2).cpu().numpy()
-    return embedded
+    options = PatchcoreOptions()
+    with seeded(0, device):
+        detector = PatchCore(options, Context(seed=0, home=home, device=device))
+        found, parts = detector.features.train(images), []
+        for start in range(0, len(images), options.batch_size):
+            maps = {layer: all_[start : start + options.batch_size].to(device) for layer, all_ in found.items()}
+            parts.append(detector._embedding(maps).flatten(2).transpose(1, 2).cpu().numpy())
+    return np.concatenate(parts)

@@ -114,6 +114,8 @@ def settings(item: Configuration, *without: tuple[str, str], arm: str | None = N
     runs = (*item.runs, *item.failed)
     spec: Mapping[str, Any] = runs[0].spec if runs else {}
     left_out = {("selection", "count"), ("generator", "init_from"), *without}
+    if (arm or item.arm) != "generate":
+        left_out.add(("selection", "text_share"))
     held = {}
     for section in _READ_BY.get(arm or item.arm, ()):
         part = spec.get(section)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -298,9 +298,13 @@ def _closeness(one: Configuration, other: Configuration) -> tuple[bool, bool, in
 
 
 def _settings(item: Configuration) -> dict[str, Any]:
+    """The spec's sections, without what one arm alone depends on: another arm's row holds whichever value was run first."""
     sections = ("generator", "sampling", "selection", "prompts", "embedding", "precision")
     spec = item.runs[0].spec if item.runs else {}
-    return {name: spec.get(name) for name in sections}
+    found = {name: spec.get(name) for name in sections}
+    if isinstance(found["selection"], Mapping):
+        found["selection"] = {name: value for name, value in found["selection"].items() if name != "text_share"}
+    return found
 
 
 def _columns(item: Configuration) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Stage `feedback`: the best images of one round's pool, kept to train the next round's generator (paper, section 3.4)."""
+"""Stage `feedback`: the images of a pool that fit the text best train the next round's generator (paper, section 3.4)."""
 
 from __future__ import annotations
 

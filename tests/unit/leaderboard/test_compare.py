@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fewgood.leaderboard import compare, compare_document, leaderboard, pick_runs, read_runs
+from fewgood.leaderboard import compare, compare_document, effects, leaderboard, pick_runs, read_runs
 from fewgood.leaderboard.runs import configurations
 from fewgood.leaderboard.statistics import choose, difference, estimate, partner, pool
 
@@ -187,6 +187,23 @@ def test_the_proxy_chooses_and_the_partner_has_the_same_size(make_row):
     assert "too good by that choice" in warning
     control, remark = partner(chosen, [item for item in found if item.arm == "augment"], "proxy")
     assert (control.count, remark) == (8, None)
+
+
+def test_a_setting_that_an_arm_ignores_does_not_part_it_from_its_partner(make_row):
+    def spec(share, light):
+        return json.dumps({"selection": {"count": 16, "text_share": share}, "sampling": {"light": light}})
+
+    # The random choice of one pool is one run, whichever share it was first run beside; it must win against another light.
+    rows = [
+        make_row("generate", 0, spec_json=spec(0.75, 0.4)),
+        make_row("generate-random", 0, spec_json=spec(0.0, 0.4), config_hash="first"),
+        make_row("generate-random", 0, spec_json=spec(0.75, 0.0), config_hash="other", run_id="other", proxy_score=0.9),
+    ]
+    chosen, *others = reversed(configurations(read_runs(rows)))
+    control, _ = partner(chosen, others, "proxy")
+    assert control.config_hash == "first"
+    assert effects.settings(chosen, arm="generate-random") == effects.settings(control)
+    assert effects.settings(chosen) != effects.settings(control, arm="generate")
 
 
 LARGE = ("spec_json", "support_files", "test_scores")
