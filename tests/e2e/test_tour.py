@@ -31,7 +31,7 @@ def test_the_tour(repository, tmp_path, lend_models):
         "--out", str(tmp_path / "out"),
     ]  # fmt: skip
     environment = {**os.environ, "FEWGOOD_HOME": str(home)}
-    done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "8 images" in done.stdout
     records = [json.loads(line) for line in (tmp_path / "out" / "first" / "images.jsonl").read_text().splitlines()]

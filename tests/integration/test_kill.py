@@ -106,7 +106,7 @@ def test_kill_at_several_moments(commands, lend_models, tmp_path):
     killed_before = []
     for stage in STAGES[:-1]:
         process = commands.start(home)
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 600
         while not reached(home, stage) and lives(process) and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(0.05)

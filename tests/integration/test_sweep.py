@@ -98,7 +98,7 @@ def start(words, home):
     )
 
 
-def wait_for(condition, process, seconds=180):
+def wait_for(condition, process, seconds=600):
     deadline = time.monotonic() + seconds
     while not condition() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -122,7 +122,7 @@ def grid(tmp_path_factory, lend_models):
     study.write_text(GRID.format(name="grid"))
     home = lend_models(folder / "home")
     process = start(["sweep", study, "--json"], home)
-    out, err = process.communicate(timeout=400)
+    out, err = process.communicate(timeout=1200)
     assert process.returncode == 0, err[-3000:]
     return study, home, json.loads(out)["cells"]
 
@@ -149,7 +149,7 @@ def test_a_study_survives_every_kill_and_ends_like_an_undisturbed_run(grid, lend
         words = ["resume", "grid", "--json"]
         if kill is not kill_worker:
             assert process.returncode != 0
-    out, err = process.communicate(timeout=400)
+    out, err = process.communicate(timeout=1200)
     assert process.returncode == 0, err[-3000:]
     assert of(events(home, "grid"), "trial_interrupted"), "a lost worker is said, and its trial started again"
     assert json.loads(out)["cells"] == without_time(cells, json.loads(out)["cells"])
@@ -159,18 +159,18 @@ def test_a_study_survives_every_kill_and_ends_like_an_undisturbed_run(grid, lend
 
 def kill_driver(process):
     os.kill(process.pid, signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=200)
 
 
 def kill_node_manager(process):
     (raylet,) = (child.pid for child in psutil.Process(process.pid).children() if child.name() == "raylet")
     os.kill(raylet, signal.SIGKILL)
-    process.communicate(timeout=120)
+    process.communicate(timeout=300)
 
 
 def interrupt(process):
     os.kill(process.pid, signal.SIGINT)
-    said = process.communicate(timeout=120)[1]
+    said = process.communicate(timeout=300)[1]
     assert process.returncode == 130, said[-3000:]
     assert "carries on" in said
 
