@@ -30,7 +30,7 @@ from fewgood.specs import GeneratorSpec, SamplingSpec, SelectionSpec, TrialSpec,
 from fewgood.store import Home, Ledger
 
 ROOT = Path(__file__).resolve().parents[1]
-STUDIES = [ROOT / "docs" / "studies" / f"results{part}.yaml" for part in ("", "-cflow", "-parts", "-development")]
+STUDIES = [ROOT / "docs" / "studies" / f"results{part}.yaml" for part in ("", "-cflow", "-hazelnut", "-parts", "-development")]
 PAGE = ROOT / "docs" / "RESULTS.md"
 MEAN = ("screw", "mono", "hazelnut")
 ARMS = ("none", "augment", "noise", "generate-random", "generate")
