@@ -178,7 +178,7 @@ class Space:
         """The parameters whose values need another trained generator, sorted.
 
         With one round that is the section `generator`. With several, the generators of later rounds also train on the
-        images that were kept, and so depend on all that decides which these are.
+        images that were fed back, by the text alone, and so depend on all that decides which these are.
 
         Args:
             rounds: `selection.rounds` where it is fixed for all trials; a searched one is read from the space.
@@ -187,4 +187,6 @@ class Space:
         if searched is not None:
             rounds = max(searched.values) if isinstance(searched, Choice) else int(searched.high)
         sections = ("generator.", *(_LATER_ROUNDS if rounds > 1 else ()))
-        return tuple(sorted(key for key in self.parameters if key.startswith(sections)))
+        return tuple(
+            sorted(key for key in self.parameters if key.startswith(sections) and key != "selection.text_share")
+        )

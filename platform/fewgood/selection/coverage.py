@@ -32,26 +32,24 @@ def select_covering(candidates: np.ndarray, held: np.ndarray, count: int) -> lis
     """
     import torch
 
-    from fewgood.baselines.threads import one_thread
-
     if candidates.ndim != 3 or held.ndim != 3 or len(held) == 0 or candidates.shape[2] != held.shape[2]:
         raise ValueError(f"candidates is {candidates.shape} and held {held.shape}, not (N, L, D) and (K, L, D)")
     if not 0 <= count <= len(candidates):
         raise ValueError(f"{count} of {len(candidates)} images cannot be picked")
     if not (np.isfinite(candidates).all() and np.isfinite(held).all()):
         raise FewgoodError("the patch features of an image are no numbers; check the backbone's weights")
-    patches = torch.from_numpy(np.ascontiguousarray(candidates[:, ::_STRIDE], dtype=np.float32))
-    known = torch.from_numpy(np.ascontiguousarray(held[:, ::_STRIDE], dtype=np.float32)).flatten(0, 1)
+    # In double precision, so that the number of threads does not show in the picks.
+    patches = torch.from_numpy(np.ascontiguousarray(candidates[:, ::_STRIDE], dtype=np.float64))
+    known = torch.from_numpy(np.ascontiguousarray(held[:, ::_STRIDE], dtype=np.float64)).flatten(0, 1)
     picks: list[int] = []
     if count == 0:
         return picks
-    with one_thread():  # so that the picks do not depend on the number of threads
-        nearest = torch.stack([torch.cdist(image, known).amin(dim=1) for image in patches])
-        while len(picks) < count:
-            gain = nearest.double().mean(dim=1)
-            gain[picks] = -1.0
-            picks.append(int(gain.argmax()))
-            for place, image in enumerate(patches):
-                nearer = torch.cdist(image, patches[picks[-1]]).amin(dim=1)
-                nearest[place] = torch.minimum(nearest[place], nearer)
+    nearest = torch.stack([torch.cdist(image, known).amin(dim=1) for image in patches])
+    while len(picks) < count:
+        gain = nearest.mean(dim=1)
+        gain[picks] = -1.0
+        picks.append(int(gain.argmax()))
+        for place, image in enumerate(patches):
+            nearer = torch.cdist(image, patches[picks[-1]]).amin(dim=1)
+            nearest[place] = torch.minimum(nearest[place], nearer)
     return picks

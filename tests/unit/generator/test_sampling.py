@@ -17,7 +17,7 @@ MODES = ("residual", "decode")
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("size", [(20, 20), (33, 47), (1, 5), (64, 32), (97, 18)])
 def test_an_image_keeps_its_size(generator, stripes, mode, size):
-    batch = sample_candidates(generator, [stripes(*size)], [0], SamplingSpec(mode=mode), seed=1)
+    batch = sample_candidates(generator, [stripes(*size)], [0], SamplingSpec(latent_samples=3, mode=mode), seed=1)
     assert [draw.shape for draw in batch.draws[0]] == [(*size, 3)] * 3
     assert batch.images[0].dtype == np.uint8
     assert np.array_equal(batch.images[0], batch.draws[0][0])
@@ -26,7 +26,9 @@ def test_an_image_keeps_its_size(generator, stripes, mode, size):
 def test_residual_at_scale_zero_is_the_image_and_decode_its_reconstruction(generator, stripes):
     image = stripes(41, 30)
     residual, decode = (
-        sample_candidates(generator, [image], [7], SamplingSpec(mode=mode, scale=0.0, light=0.0), seed=1).draws[0]
+        sample_candidates(
+            generator, [image], [7], SamplingSpec(latent_samples=3, mode=mode, scale=0.0, light=0.0), seed=1
+        ).draws[0]
         for mode in MODES
     )
     assert all(np.array_equal(draw, image) for draw in residual)
@@ -37,7 +39,7 @@ def test_residual_at_scale_zero_is_the_image_and_decode_its_reconstruction(gener
 @pytest.mark.parametrize("mode", MODES)
 def test_bytes_do_not_depend_on_the_batch(generator, stripes, mode):
     bases = [stripes(30, 40, seed=i) for i in range(3)]
-    sampling = SamplingSpec(mode=mode, scale=2.0)
+    sampling = SamplingSpec(latent_samples=3, mode=mode, scale=2.0)
     together = sample_candidates(generator, bases, [4, 9, 2], sampling, seed=1)
     assert together.sources == [4, 9, 2]
     alone = sample_candidates(generator, bases[1:2], [9], sampling, seed=1)
@@ -49,7 +51,7 @@ def test_bytes_do_not_depend_on_the_batch(generator, stripes, mode):
 
 
 def test_draws_indices_and_seeds_differ_and_the_global_random_state_has_no_part(generator, stripes):
-    image, sampling = stripes(30, 40), SamplingSpec(scale=3.0)
+    image, sampling = stripes(30, 40), SamplingSpec(latent_samples=3, scale=3.0)
 
     def draws(index: int, seed: int) -> list[np.ndarray]:
         return sample_candidates(generator, [image], [index], sampling, seed=seed).draws[0]
@@ -76,7 +78,9 @@ def test_a_larger_scale_strays_further(generator, stripes):
 def test_without_variance_residual_is_the_image_itself(tmp_path, tiny, train, stripes):
     train(tmp_path / "plain", tiny(variance=False))
     plain = load_generator(tmp_path / "plain", device=torch.device("cpu"))
-    batch = sample_candidates(plain, [stripes(24, 24)], [0], SamplingSpec(scale=5.0, light=0.0), seed=0)
+    batch = sample_candidates(
+        plain, [stripes(24, 24)], [0], SamplingSpec(latent_samples=3, scale=5.0, light=0.0), seed=0
+    )
     assert np.array_equal(batch.images[0], stripes(24, 24))
 
 
@@ -84,7 +88,7 @@ def test_without_variance_residual_is_the_image_itself(tmp_path, tiny, train, st
 @pytest.mark.parametrize("scale", [0.0, 3.0])
 def test_light_falls_on_what_was_drawn_and_is_the_same_for_all_draws(generator, stripes, mode, scale):
     def draws(light: float) -> list[np.ndarray]:
-        sampling = SamplingSpec(mode=mode, scale=scale, light=light)
+        sampling = SamplingSpec(latent_samples=3, mode=mode, scale=scale, light=light)
         return sample_candidates(generator, [stripes(41, 30)], [7], sampling, seed=1).draws[0]
 
     for lit, plain in zip(draws(0.4), draws(0.0), strict=True):

@@ -24,6 +24,7 @@ OTHER = {
     "sampling.pose": False,
     "selection.count": 64,
     "selection.rounds": 3,
+    "selection.text_share": 0.5,
 }
 """Another value than the default; of the remaining settings it is twice the default."""
 
