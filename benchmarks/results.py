@@ -126,6 +126,11 @@ def _signed(gap: Estimate) -> str:
     return format_interval(gap.mean, gap.low, gap.high, signed=True)
 
 
+def _gains(ranking: Mapping[tuple[CellKey, str], list[Run]], cells: Sequence[CellKey]) -> list[str]:
+    """`generate` against every control, over cells."""
+    return [_signed(_pooled([(cell.label, _gap(ranking, cell, "generate", arm)) for cell in cells])) for arm in AGAINST]
+
+
 def _row(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
@@ -144,13 +149,10 @@ def _table(title: str, ranking: Mapping[tuple[CellKey, str], list[Run]]) -> Iter
             runs = ranking.get((cell, "generate"), [])
             levels = [estimate(ranking.get((cell, arm), []), "image_auroc").mean for arm in ARMS]
             gaps = [_signed(_gap(ranking, cell, "generate", arm)) for arm in AGAINST]
-            label = cell.category if mean else f"*{cell.category} (development)*"
+            label = _products([cell], mean=mean)
             yield _row(label, str(len(runs)), *("-" if one is None else f"{one:.3f}" for one in levels), *gaps)
         if mean and cells:
-            gaps = [
-                _signed(_pooled([(cell.label, _gap(ranking, cell, "generate", arm)) for cell in cells]))
-                for arm in AGAINST
-            ]
+            gaps = _gains(ranking, cells)
             measured = sum(_gap(ranking, cell, "generate", "none").mean is not None for cell in cells)
             yield _row(f"**mean of {measured}**", "", *[""] * len(ARMS), *(f"**{gap}**" for gap in gaps))
     yield ""
@@ -197,10 +199,7 @@ def _kinds(runs: Runs) -> Iterator[str]:
                 ]
                 if not cells:
                     continue
-                gaps = [
-                    _signed(_pooled([(cell.label, _gap(ranking, cell, "generate", arm)) for cell in cells]))
-                    for arm in AGAINST
-                ]
+                gaps = _gains(ranking, cells)
                 yield _row(f"{baseline}, {shots}", kind, _products(cells, mean=mean), *gaps)
     yield ""
 
