@@ -18,6 +18,7 @@ from fewgood.errors import SpecError
 
 __all__ = [
     "ARMS",
+    "GENERATE_ALONE",
     "GENERATING_ARMS",
     "BaselineSpec",
     "DataSpec",
@@ -40,6 +41,9 @@ ARMS = ("none", "duplicate", "augment", "noise", "generate-random", "generate", 
 
 GENERATING_ARMS = frozenset({"noise", "generate-random", "generate"})
 """Arms that need a trained generator (`noise` copies the power spectrum of its residuals)."""
+
+GENERATE_ALONE = frozenset({("selection", "text_share")})
+"""(section, name) of the settings that only the arm `generate` reads; another arm's row holds whichever value ran first."""
 
 
 def canonical_json(value: Any) -> str:
@@ -291,9 +295,9 @@ class TrialSpec:
             parts["generator"] = plain(self.generator)
             parts["sampling"] = plain(self.sampling)
             parts["selection"] = plain(self.selection)
-            if self.arm != "generate":
-                del parts["selection"]["text_share"]
             parts["precision"] = self.precision
+            for section, name in GENERATE_ALONE if self.arm != "generate" else ():
+                del parts[section][name]
         if self.arm == "generate" or (self.arm in GENERATING_ARMS and self.selection.rounds > 1):
             parts["prompts"] = plain(self.prompts)
             parts["embedding"] = plain(self.embedding)

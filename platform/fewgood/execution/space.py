@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 
 from fewgood.errors import SpecError
-from fewgood.specs import digest
+from fewgood.specs import GENERATE_ALONE, digest
 
 __all__ = ["Choice", "FloatRange", "IntRange", "Parameter", "Space"]
 
@@ -187,6 +187,5 @@ class Space:
         if searched is not None:
             rounds = max(searched.values) if isinstance(searched, Choice) else int(searched.high)
         sections = ("generator.", *(_LATER_ROUNDS if rounds > 1 else ()))
-        return tuple(
-            sorted(key for key in self.parameters if key.startswith(sections) and key != "selection.text_share")
-        )
+        alone = {f"{section}.{name}" for section, name in GENERATE_ALONE}
+        return tuple(sorted(key for key in self.parameters if key.startswith(sections) and key not in alone))

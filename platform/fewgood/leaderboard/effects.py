@@ -10,6 +10,7 @@ from fewgood.leaderboard.bootstrap import Resample, content_seed, pooled_interva
 from fewgood.leaderboard.formats import format_interval
 from fewgood.leaderboard.runs import Configuration
 from fewgood.leaderboard.statistics import Estimate, estimate
+from fewgood.specs import GENERATE_ALONE
 
 __all__ = ["between", "judged", "paired", "settings", "spoken"]
 
@@ -115,7 +116,7 @@ def settings(item: Configuration, *without: tuple[str, str], arm: str | None = N
     spec: Mapping[str, Any] = runs[0].spec if runs else {}
     left_out = {("selection", "count"), ("generator", "init_from"), *without}
     if (arm or item.arm) != "generate":
-        left_out.add(("selection", "text_share"))
+        left_out |= GENERATE_ALONE
     held = {}
     for section in _READ_BY.get(arm or item.arm, ()):
         part = spec.get(section)

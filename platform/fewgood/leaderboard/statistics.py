@@ -21,6 +21,7 @@ from fewgood.leaderboard.bootstrap import (
     seed_counts,
 )
 from fewgood.leaderboard.runs import Configuration, Run
+from fewgood.specs import GENERATE_ALONE
 
 __all__ = [
     "TIE",
@@ -302,9 +303,11 @@ def _settings(item: Configuration) -> dict[str, Any]:
     sections = ("generator", "sampling", "selection", "prompts", "embedding", "precision")
     spec = item.runs[0].spec if item.runs else {}
     found = {name: spec.get(name) for name in sections}
-    if isinstance(found["selection"], Mapping):
-        found["selection"] = {name: value for name, value in found["selection"].items() if name != "text_share"}
-    return found
+    return {section: _shared(section, part) if isinstance(part, Mapping) else part for section, part in found.items()}
+
+
+def _shared(section: str, part: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in part.items() if (section, name) not in GENERATE_ALONE}
 
 
 def _columns(item: Configuration) -> dict[str, Any]:
