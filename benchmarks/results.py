@@ -1,4 +1,4 @@
-"""Does generation pay? Runs or resumes the studies of docs/RESULTS.md, and writes its tables and pictures from the ledger.
+"""Does generation pay? Runs or resumes the studies of docs/RESULTS.md; writes its tables, pictures and runs from the ledger.
 
     python benchmarks/results.py --home results-home            # hours on two cores; what is done already is not run again
     python benchmarks/results.py --home results-home --no-run   # tables and pictures of what is there
@@ -11,6 +11,7 @@ mvtec_ad, elpv and hazelnut_toy.
 from __future__ import annotations
 
 import argparse
+import csv
 import io
 import statistics
 import subprocess
@@ -34,6 +35,8 @@ STUDIES = [
     ROOT / "docs" / "studies" / f"results{part}.yaml" for part in ("", "-cflow", "-hazelnut", "-parts", "-development")
 ]
 PAGE = ROOT / "docs" / "RESULTS.md"
+LIST = ROOT / "docs" / "results-runs.csv"
+"""Every run that the tables are made of."""
 MEAN = ("screw", "mono", "hazelnut")
 ARMS = ("none", "augment", "noise", "generate-random", "generate")
 AGAINST = ("none", "augment", "noise", "generate-random")
@@ -70,8 +73,10 @@ def main() -> int:
     rows = Ledger(home).rows()
     before, _, rest = PAGE.read_text().partition("<!-- tables -->\n")
     _, _, after = rest.partition("<!-- end of tables -->")
-    made = "\n".join(_page(_grouped(read_runs(rows))))
+    runs = _grouped(read_runs(rows))
+    made = "\n".join(_page(runs))
     PAGE.write_text(f"{before}<!-- tables -->\n{made}\n<!-- end of tables -->{after}")
+    _list(runs)
     _pictures(rows, home)
     return 0
 
@@ -285,6 +290,21 @@ def _costs(runs: Runs) -> Iterator[str]:
         ordered = sorted(seconds)
         yield _row(stage, str(len(ordered)), f"{statistics.median(ordered):.1f}", f"{sum(ordered):.0f}")
     yield ""
+
+
+def _list(runs: Runs) -> None:
+    """The runs themselves, so that others can reckon with them."""
+    with LIST.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        metrics = ("image_auroc", "image_aupr", "pixel_auroc", "pixel_aupro")
+        writer.writerow(["detector", "product", "in_the_mean", "shots", "arm", "seed", *metrics, "seconds", "run"])
+        for (baseline, shots), ranking in sorted(runs.items()):
+            for (cell, name), members in sorted(ranking.items()):
+                for run in sorted(members, key=lambda run: run.seed):
+                    values = [f"{run.metrics[metric]:.6f}" if metric in run.metrics else "" for metric in metrics]
+                    seconds = "" if run.seconds is None else f"{run.seconds:.1f}"
+                    about = [baseline, cell.category, "yes" if cell.category in MEAN else "development", shots, name]
+                    writer.writerow([*about, run.seed, *values, seconds, run.run_id[:16]])
 
 
 def _pictures(rows: Sequence[Mapping[str, Any]], home: Home) -> None:
