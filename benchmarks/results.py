@@ -225,7 +225,8 @@ def _parts(runs: Runs) -> Iterator[str]:
             for name in sorted(names)
             if name.startswith("generate ") and name != f"generate {FIXED}" and not name.startswith(SIZE)
         ]
-        pairs += [("generate", f"generate-random {NOT_DRAWN}"), (f"generate {DECODE}", f"generate {FIXED}")]
+        pairs.append(("generate", f"generate-random {NOT_DRAWN}"))
+        pairs += [(f"{arm} {DECODE}", f"{arm} {FIXED}") for arm in ("generate", "generate-random")]
         for arm, against in pairs:
             if not names >= {arm, against}:
                 continue
