@@ -169,7 +169,7 @@ def specs(cell: Cell, count: int) -> list[tuple[TrialSpec, str]]:
         (replace(spec, generator=replace(spec.generator, steps=1000 + 100 * turn)), "proxy")
         for turn in range(math.ceil(count / 100))
         for spec, select_on in found
-        if spec.arm == "generate" and select_on == "proxy" and spec.generator.steps == 400
+        if spec.arm == "generate" and select_on == "proxy" and spec.generator.steps == GeneratorSpec().steps
     ]
     return (found + more)[:count]
 

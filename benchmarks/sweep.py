@@ -10,8 +10,8 @@ Three measurements on the embedded sample, PatchCore, one shot, one cell:
   with two threads.
 - orchestration: the first sweep's wall time that no stage used, as a share of it, Ray's start-up apart.
 
-At the product's default of 400 steps it takes about half an hour on two idle cores. Each measurement is also told as it
-ends, on the error stream.
+At 400 steps, which was the product's default when docs/LOG.md measured, it takes about half an hour on two idle cores. Each
+measurement is also told as it ends, on the error stream.
 """
 
 from __future__ import annotations

@@ -115,8 +115,8 @@ class EmbeddingSpec:
 class GeneratorSpec:
     """The variance-aware VQGAN and its training (method.md, section 2)."""
 
-    steps: int = 400
-    """Optimiser steps; 1 or more."""
+    steps: int = 100
+    """Optimiser steps; 1 or more. Few, so that two cores train in a minute what docs/RESULTS.md measured."""
     batch_size: int = 4
     """Crops per step, over all workers."""
     crop: int = 64
