@@ -32,7 +32,8 @@ from fewgood.store import Home, Ledger
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDIES = [
-    ROOT / "docs" / "studies" / f"results{part}.yaml" for part in ("", "-cflow", "-hazelnut", "-parts", "-development")
+    ROOT / "docs" / "studies" / f"results{part}.yaml"
+    for part in ("", "-cflow", "-hazelnut", "-parts", "-variance", "-development")
 ]
 PAGE = ROOT / "docs" / "RESULTS.md"
 LIST = ROOT / "docs" / "results-runs.csv"
