@@ -171,13 +171,14 @@ def _together(runs: Runs) -> Iterator[str]:
     yield from _head(
         "detector", "metric", "cells", *(f"{arm} - {against}" for arm, against in shown), "worst cell against none"
     )
-    for baseline in sorted({baseline for baseline, _ in runs}):
-        rankings = {shots: ranking for (name, shots), ranking in runs.items() if name == baseline}
+    names = sorted({baseline for baseline, _ in runs})
+    for among in [*([name] for name in names), *([names] if len(names) > 1 else [])]:
+        rankings = [(key, ranking) for key, ranking in sorted(runs.items()) if key[0] in among]
         for metric in ("image_auroc", "pixel_auroc", "pixel_aupro"):
             pairs = {
                 (arm, against): [
-                    (f"{cell.category}, shots {shots}", gap)
-                    for shots, ranking in sorted(rankings.items())
+                    (f"{cell.category}, {baseline}, shots {shots}", gap)
+                    for (baseline, shots), ranking in rankings
                     for cell in _cells(ranking, mean=True)
                     if (gap := _gap(ranking, cell, arm, against, metric)).mean is not None
                 ]
@@ -189,7 +190,7 @@ def _together(runs: Runs) -> Iterator[str]:
             label, worst = min(gains, key=lambda pair: pair[1].mean or 0.0)
             products = ", ".join(sorted({cell.partition(",")[0] for cell, _ in gains}))
             gaps = [_signed(_pooled(pairs[pair])) for pair in shown]
-            yield _row(baseline, metric, f"{len(gains)} ({products})", *gaps, f"{label}: {_signed(worst)}")
+            yield _row(" and ".join(among), metric, f"{len(gains)} ({products})", *gaps, f"{label}: {_signed(worst)}")
     yield ""
 
 
