@@ -1,11 +1,11 @@
 """Does generation pay? Runs or resumes the studies of docs/RESULTS.md; writes its tables, pictures and runs from the ledger.
 
     python benchmarks/results.py --home results-home            # hours on two cores; what is done already is not run again
-    python benchmarks/results.py --home results-home --no-run   # tables and pictures of what is there
+    python benchmarks/results.py --home results-home --no-run   # tables, pictures and list of what is there
 
-No light, pose or choice of images was set on scores of the products in the table's mean; the others chose them, and stand
-apart as development. Use a home of its own: every run in the home's ledger counts. FEWGOOD_TEST_DATA holds magnetic_tile,
-mvtec_ad, elpv and hazelnut_toy.
+No light, pose, choice of images or schedule was set on scores of the products in the table's mean; the others chose them, and
+stand apart as development. Use a home of its own: every run in the home's ledger counts whose detector has the default
+options. FEWGOOD_TEST_DATA holds magnetic_tile, mvtec_ad, elpv and hazelnut_toy.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 import yaml
 from PIL import Image
 
+from fewgood.baselines.registry import baseline_spec
 from fewgood.leaderboard.formats import format_interval
 from fewgood.leaderboard.runs import CellKey, Run, read_runs
 from fewgood.leaderboard.statistics import Estimate, difference, estimate, pool
@@ -85,20 +86,20 @@ def main() -> int:
 def _grouped(runs: Sequence[Run]) -> Runs:
     found: dict[tuple[str, str], dict[tuple[CellKey, str], list[Run]]] = {}
     for run in runs:
-        if run.ok:
+        if run.ok and TrialSpec.from_json(run.spec).baseline == baseline_spec(run.baseline, {}):
             ranking = found.setdefault((run.baseline, run.shots), {})
             ranking.setdefault((run.cell, _name(run)), []).append(run)
     return found
 
 
 def _name(run: Run) -> str:
-    """The arm, and the settings that it depends on where they are not the defaults (the studies' steps are the same for all)."""
+    """The arm, and the settings that it depends on where they are not the defaults."""
     used = TrialSpec.from_json(run.spec).relevant()
     changed = [
         f"{section}.{name}={value}"
         for section, defaults in DEFAULTS.items()
         for name, value in sorted(used.get(section, {}).items())
-        if name != "steps" and value != defaults[name]
+        if value != defaults[name]
     ]
     return " ".join([run.arm, ", ".join(changed)]).strip()
 
@@ -300,7 +301,9 @@ def _list(runs: Runs) -> None:
     with LIST.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         metrics = ("image_auroc", "image_aupr", "pixel_auroc", "pixel_aupro")
-        writer.writerow(["detector", "product", "in_the_mean", "shots", "arm", "seed", *metrics, "seconds", "run"])
+        writer.writerow(
+            ["detector", "product", "in_the_mean", "shots", "arm_and_settings", "seed", *metrics, "seconds", "run"]
+        )
         for (baseline, shots), ranking in sorted(runs.items()):
             for (cell, name), members in sorted(ranking.items()):
                 for run in sorted(members, key=lambda run: run.seed):

@@ -116,7 +116,7 @@ class GeneratorSpec:
     """The variance-aware VQGAN and its training (method.md, section 2)."""
 
     steps: int = 100
-    """Optimiser steps; 1 or more. Few, so that two cores train in a minute what docs/RESULTS.md measured."""
+    """Optimiser steps; 1 or more. Few: two cores train it in about a minute, and docs/RESULTS.md measured with this number."""
     batch_size: int = 4
     """Crops per step, over all workers."""
     crop: int = 64

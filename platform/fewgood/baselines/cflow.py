@@ -3,7 +3,7 @@
 Networks, likelihood and map are anomalib's `CflowModel`; the loop repeats `Cflow.training_step` of
 `anomalib/models/image/cflow/lightning_model.py`. What differs from the published schedule (50 epochs, lr 1e-4):
 the number of optimiser steps is fixed instead of the epochs, so that a larger training set is not also trained longer,
-and small, with a learning rate to match (at .0002 and 500 steps 16 more real images taught the flows nothing; docs/LOG.md);
+and small, with a learning rate to match (at .0002 and 500 steps 16 more real images taught the flows little; docs/LOG.md);
 features of the frozen encoder are computed once; a layer with fewer vectors than a fibre batch is one batch, where
 anomalib refuses it. The likelihoods are scaled by their maximum over the whole test set, as the authors do; anomalib
 does it per batch, which makes scores depend on the batch size. Maps and scores are -log(p) of the summed probability p

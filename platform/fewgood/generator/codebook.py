@@ -1,6 +1,6 @@
 """Keeping a small codebook alive: entries start at, and dead ones return to, latents that the encoder really produces.
 
-Ours: VQGAN's uniform start leaves most entries unused when training has a few images and a few hundred steps.
+Ours: VQGAN's uniform start leaves most entries unused when training has a few images and some hundred steps.
 """
 
 from __future__ import annotations
