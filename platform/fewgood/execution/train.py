@@ -31,12 +31,13 @@ TrainingMode = Literal["auto", "in_place", "ray"]
 _KEPT = 2
 """Checkpoints of a run that stay: the last, and one before it should the last be on its way when everything dies."""
 _REPAID = 0.75
-"""Work taken off the first worker, in default specs' trainings, from which a Ray Train run repays its fixed cost.
+"""Work taken off the first worker, in `relative_work`, from which a Ray Train run repays its fixed cost.
 
-Measured on 2 busy cores: the default spec takes 0.28 CPU seconds a step on one thread, 112 s in all; each of two workers
-takes 0.18, which saves 39 s. A run of two workers costs 20 to 30 s before and after its steps. Two workers therefore need
-1.5 default trainings, which they shorten by about twice the cost.
+Measured on 2 busy cores: 400 steps of the default spec take 0.28 CPU seconds a step on one thread, 112 s in all; each of two
+workers takes 0.18, which saves 39 s. A run of two workers costs 20 to 30 s before and after its steps. Two workers therefore
+need 600 such steps, which they shorten by about twice the cost.
 """
+_UNIT_STEPS = 400
 _GPU_SPEED = 20.0
 """The same with GPUs, which do the work so much sooner while the cost stays: an assumption, no GPU was at hand."""
 _RELEASED = 133_000.0
@@ -254,8 +255,8 @@ def choose_training(
 
 
 def relative_work(spec: GeneratorSpec) -> float:
-    """About how many times the work of the default spec's training `spec` is: its convolutions' multiplications."""
-    return _work(spec) / _work(GeneratorSpec())
+    """About how many times the work of 400 steps of the default spec `spec` is: its convolutions' multiplications."""
+    return _work(spec) / _work(GeneratorSpec(steps=_UNIT_STEPS))
 
 
 def _work(spec: GeneratorSpec) -> float:

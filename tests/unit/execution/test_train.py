@@ -61,8 +61,9 @@ def test_micro_batches_are_obeyed_in_place_too(tmp_path):
 
 
 def test_work_grows_with_what_is_computed():
-    default = GeneratorSpec()
+    default = GeneratorSpec(steps=400)
     assert relative_work(default) == 1.0
+    assert relative_work(dataclasses.replace(default, steps=100)) == 0.25
     assert relative_work(dataclasses.replace(default, steps=800, crop=128)) == pytest.approx(8.0)
     assert relative_work(dataclasses.replace(default, channels=64)) == pytest.approx(4.0)
     assert relative_work(dataclasses.replace(default, init_from="released.ckpt")) > 20
