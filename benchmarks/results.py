@@ -86,22 +86,25 @@ def main() -> int:
 def _grouped(runs: Sequence[Run]) -> Runs:
     found: dict[tuple[str, str], dict[tuple[CellKey, str], list[Run]]] = {}
     for run in runs:
-        if run.ok and TrialSpec.from_json(run.spec).baseline == baseline_spec(run.baseline, {}):
+        if not run.ok:
+            continue
+        spec = TrialSpec.from_json(run.spec)
+        if spec.baseline == baseline_spec(run.baseline, {}):
             ranking = found.setdefault((run.baseline, run.shots), {})
-            ranking.setdefault((run.cell, _name(run)), []).append(run)
+            ranking.setdefault((run.cell, _name(spec)), []).append(run)
     return found
 
 
-def _name(run: Run) -> str:
+def _name(spec: TrialSpec) -> str:
     """The arm, and the settings that it depends on where they are not the defaults."""
-    used = TrialSpec.from_json(run.spec).relevant()
+    used = spec.relevant()
     changed = [
         f"{section}.{name}={value}"
         for section, defaults in DEFAULTS.items()
         for name, value in sorted(used.get(section, {}).items())
         if value != defaults[name]
     ]
-    return " ".join([run.arm, ", ".join(changed)]).strip()
+    return " ".join([spec.arm, ", ".join(changed)]).strip()
 
 
 def _page(runs: Runs) -> Iterator[str]:
@@ -321,7 +324,7 @@ def _pictures(rows: Sequence[Mapping[str, Any]], home: Home) -> None:
                 row
                 for row in sorted(rows, key=lambda row: (row["shots"], row["seed"], row["run_id"]))
                 if (row["category"], row["arm"], row["status"]) == (category, "generate", "ok")
-                and _name(Run.from_row(row)) == "generate"
+                and _name(TrialSpec.from_json(Run.from_row(row).spec)) == "generate"
             ),
             None,
         )
