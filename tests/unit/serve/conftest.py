@@ -213,3 +213,30 @@ def serving(tmp_path, replicas):
 @pytest.fixture
 def anyio_backend():
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def images_of():
+    """The images of a JSON answer that has to be one."""
+    return _images_of
+
+
+def _images_of(response):
+    assert response.status_code == 200, response.text
+    return response.json()["images"]
+
+
+@pytest.fixture(scope="session")
+def problem_of():
+    """The problem document of an answer that has to be that refusal."""
+    return _problem_of
+
+
+def _problem_of(response, status, kind):
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    document = response.json()
+    assert document["type"] == f"urn:fewgood:problem:{kind}"
+    assert document["request_id"] == response.headers["x-request-id"]
+    assert "Traceback" not in document["detail"]
+    return document
