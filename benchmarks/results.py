@@ -34,7 +34,7 @@ from fewgood.store import Home, Ledger
 ROOT = Path(__file__).resolve().parents[1]
 STUDIES = [
     ROOT / "docs" / "studies" / f"results{part}.yaml"
-    for part in ("", "-cflow", "-hazelnut", "-parts", "-variance", "-development")
+    for part in ("", "-cflow", "-hazelnut", "-undrawn", "-undrawn-shots", "-parts", "-variance", "-development")
 ]
 PAGE = ROOT / "docs" / "RESULTS.md"
 LIST = ROOT / "docs" / "results-runs.csv"
