@@ -40,8 +40,11 @@ PAGE = ROOT / "docs" / "RESULTS.md"
 LIST = ROOT / "docs" / "results-runs.csv"
 """Every run that the tables are made of."""
 MEAN = ("screw", "mono", "hazelnut")
-ARMS = ("none", "augment", "noise", "generate-random", "generate")
-AGAINST = ("none", "augment", "noise", "generate-random")
+UNDRAWN, UNDRAWN_CHOSEN = "generate-random sampling.scale=0.0", "generate sampling.scale=0.0"
+ARMS = ("none", "augment", UNDRAWN, "noise", "generate-random", "generate")
+AGAINST = ARMS[:-1]
+LABELS = {UNDRAWN: "undrawn", UNDRAWN_CHOSEN: "undrawn, chosen"}
+"""Of those that are no arm of their own."""
 KINDS = {"mono": "texture", "tile": "texture", "hazelnut": "object"}
 """Of the products that are read as plain folders, whose kind no dataset says."""
 PICTURED = ("washer", "hazelnut")
@@ -51,7 +54,6 @@ DEFAULTS = {
 }
 DECODE = "sampling.mode=decode"
 FIXED = "generator.variance=False, sampling.mode=decode"
-NOT_DRAWN = "sampling.scale=0.0"
 SIZE = "generate selection.count="
 
 Runs = Mapping[tuple[str, str], Mapping[tuple[CellKey, str], list[Run]]]
@@ -109,7 +111,7 @@ def _name(spec: TrialSpec) -> str:
 
 def _page(runs: Runs) -> Iterator[str]:
     for (baseline, shots), ranking in sorted(runs.items()):
-        if {name for _, name in ranking} >= set(ARMS):
+        if {name for _, name in ranking} >= set(ARMS) - {UNDRAWN}:
             yield from _table(f"{baseline}, {shots} shot{'s' if shots != '1' else ''}", ranking)
     yield from _together(runs)
     yield from _kinds(runs)
@@ -141,6 +143,10 @@ def _gains(ranking: Mapping[tuple[CellKey, str], list[Run]], cells: Sequence[Cel
     return [_signed(_pooled([(cell.label, _gap(ranking, cell, "generate", arm)) for cell in cells])) for arm in AGAINST]
 
 
+def _against(*controls: str) -> list[str]:
+    return [f"generate - {LABELS.get(one, one)}" for one in controls]
+
+
 def _row(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
@@ -152,7 +158,7 @@ def _head(*cells: str) -> Iterator[str]:
 
 def _table(title: str, ranking: Mapping[tuple[CellKey, str], list[Run]]) -> Iterator[str]:
     yield from (f"### {title}", "")
-    yield from _head("product", "seeds", *ARMS, *(f"generate - {arm}" for arm in AGAINST))
+    yield from _head("product", "seeds", *(LABELS.get(arm, arm) for arm in ARMS), *_against(*AGAINST))
     for mean in (True, False):
         cells = _cells(ranking, mean=mean)
         for cell in cells:
@@ -171,10 +177,10 @@ def _table(title: str, ranking: Mapping[tuple[CellKey, str], list[Run]]) -> Iter
 def _together(runs: Runs) -> Iterator[str]:
     """The table's products over all shots, and what happens to the pixels."""
     yield from ("### The table's products together", "")
-    shown = [*(("generate", arm) for arm in AGAINST), ("generate-random", "noise")]
-    yield from _head(
-        "detector", "metric", "cells", *(f"{arm} - {against}" for arm, against in shown), "worst cell against none"
-    )
+    alone = (UNDRAWN, "noise")
+    shown = [*(("generate", arm) for arm in (*AGAINST, UNDRAWN_CHOSEN)), *(("generate-random", arm) for arm in alone)]
+    titles = [*_against(*AGAINST, UNDRAWN_CHOSEN), *(f"generate-random - {LABELS.get(arm, arm)}" for arm in alone)]
+    yield from _head("detector", "metric", "cells", *titles, "worst cell against none")
     names = sorted({baseline for baseline, _ in runs})
     for among in [*([name] for name in names), *([names] if len(names) > 1 else [])]:
         rankings = [(key, ranking) for key, ranking in sorted(runs.items()) if key[0] in among]
@@ -200,7 +206,7 @@ def _together(runs: Runs) -> Iterator[str]:
 
 def _kinds(runs: Runs) -> Iterator[str]:
     yield from ("### Objects against textures", "")
-    yield from _head("detector, shots", "kind", "products", *(f"generate - {arm}" for arm in AGAINST))
+    yield from _head("detector, shots", "kind", "products", *_against(*AGAINST))
     for (baseline, shots), ranking in sorted(runs.items()):
         for mean in (True, False):
             for kind in ("object", "texture"):
@@ -221,9 +227,9 @@ def _products(cells: Sequence[CellKey], *, mean: bool) -> str:
 
 
 def _parts(runs: Runs) -> Iterator[str]:
-    """What each part is worth: the defaults less the same without it, seed by seed."""
+    """What each part is worth: the defaults less the same without it, seed by seed (in brackets, how many)."""
     yield from ("### Every part switched off", "")
-    yield from _head("detector, shots", "difference", "the table's products", "development", "by product")
+    yield from _head("detector, shots", "difference", "the table's products", "development", "by product (seeds)")
     for (baseline, shots), ranking in sorted(runs.items()):
         names = {name for _, name in ranking}
         pairs = [
@@ -231,7 +237,6 @@ def _parts(runs: Runs) -> Iterator[str]:
             for name in sorted(names)
             if name.startswith("generate ") and name != f"generate {FIXED}" and not name.startswith(SIZE)
         ]
-        pairs.append(("generate", f"generate-random {NOT_DRAWN}"))
         pairs += [(f"{arm} {DECODE}", f"{arm} {FIXED}") for arm in ("generate", "generate-random")]
         for arm, against in pairs:
             if not names >= {arm, against}:
@@ -241,7 +246,10 @@ def _parts(runs: Runs) -> Iterator[str]:
                 for mean in (True, False)
             }
             each = ", ".join(
-                f"{label} {gap.mean:+.3f}" for found in gaps.values() for label, gap in found if gap.mean is not None
+                f"{label} {gap.mean:+.3f} ({len(gap.values)})"
+                for found in gaps.values()
+                for label, gap in found
+                if gap.mean is not None
             )
             means = [_signed(_pooled(gaps[mean])) for mean in (True, False)]
             yield _row(f"{baseline}, {shots}", f"`{arm}` - `{against}`", *means, each)
@@ -282,16 +290,24 @@ def _saturation(runs: Runs) -> Iterator[str]:
 
 
 def _costs(runs: Runs) -> Iterator[str]:
-    """Median seconds of each stage where it was computed, over all runs."""
+    """Median seconds of an arm's run from nothing, and of each stage where it was computed, over all runs."""
     spent: dict[str, list[float]] = {}
+    whole: dict[tuple[str, str], list[float]] = {}
     for ranking in runs.values():
-        for members in ranking.values():
+        for (_, name), members in ranking.items():
             for run in members:
+                if name in ARMS and run.seconds is not None:
+                    whole.setdefault((run.baseline, name), []).append(run.seconds + (run.reused_seconds or 0.0))
                 for stage, about in run.stages.items():
                     if not about.get("cached") and about.get("seconds") is not None:
-                        name = f"{stage} ({run.baseline})" if stage in ("detector", "proxy") else stage
-                        spent.setdefault(name, []).append(float(about["seconds"]))
+                        title = f"{stage} ({run.baseline})" if stage in ("detector", "proxy") else stage
+                        spent.setdefault(title, []).append(float(about["seconds"]))
     yield from ("### What it costs", "")
+    yield from _head("a run with nothing made before, seconds, median", *(LABELS.get(arm, arm) for arm in ARMS))
+    for baseline in sorted({baseline for baseline, _ in whole}):
+        medians = (whole.get((baseline, arm)) for arm in ARMS)
+        yield _row(baseline, *("-" if one is None else f"{statistics.median(one):.0f}" for one in medians))
+    yield ""
     yield from _head("stage", "runs that computed some of it", "seconds, median", "seconds, total")
     for stage, seconds in sorted(spent.items(), key=lambda item: -sum(item[1])):
         ordered = sorted(seconds)
