@@ -45,6 +45,7 @@ ARMS = ("none", "augment", UNDRAWN, "noise", "generate-random", "generate")
 AGAINST = ARMS[:-1]
 LABELS = {UNDRAWN: "undrawn", UNDRAWN_CHOSEN: "undrawn, chosen"}
 """Of those that are no arm of their own."""
+GAINS = [f"generate - {LABELS.get(arm, arm)}" for arm in AGAINST]
 KINDS = {"mono": "texture", "tile": "texture", "hazelnut": "object"}
 """Of the products that are read as plain folders, whose kind no dataset says."""
 PICTURED = ("washer", "hazelnut")
@@ -143,10 +144,6 @@ def _gains(ranking: Mapping[tuple[CellKey, str], list[Run]], cells: Sequence[Cel
     return [_signed(_pooled([(cell.label, _gap(ranking, cell, "generate", arm)) for cell in cells])) for arm in AGAINST]
 
 
-def _against(*controls: str) -> list[str]:
-    return [f"generate - {LABELS.get(one, one)}" for one in controls]
-
-
 def _row(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
@@ -158,7 +155,7 @@ def _head(*cells: str) -> Iterator[str]:
 
 def _table(title: str, ranking: Mapping[tuple[CellKey, str], list[Run]]) -> Iterator[str]:
     yield from (f"### {title}", "")
-    yield from _head("product", "seeds", *(LABELS.get(arm, arm) for arm in ARMS), *_against(*AGAINST))
+    yield from _head("product", "seeds", *(LABELS.get(arm, arm) for arm in ARMS), *GAINS)
     for mean in (True, False):
         cells = _cells(ranking, mean=mean)
         for cell in cells:
@@ -177,9 +174,9 @@ def _table(title: str, ranking: Mapping[tuple[CellKey, str], list[Run]]) -> Iter
 def _together(runs: Runs) -> Iterator[str]:
     """The table's products over all shots, and what happens to the pixels."""
     yield from ("### The table's products together", "")
-    alone = (UNDRAWN, "noise")
-    shown = [*(("generate", arm) for arm in (*AGAINST, UNDRAWN_CHOSEN)), *(("generate-random", arm) for arm in alone)]
-    titles = [*_against(*AGAINST, UNDRAWN_CHOSEN), *(f"generate-random - {LABELS.get(arm, arm)}" for arm in alone)]
+    shown = [("generate", arm) for arm in (*AGAINST, UNDRAWN_CHOSEN)]
+    shown += [("generate-random", UNDRAWN), ("generate-random", "noise"), (UNDRAWN, "augment")]
+    titles = [f"{LABELS.get(arm, arm)} - {LABELS.get(against, against)}" for arm, against in shown]
     yield from _head("detector", "metric", "cells", *titles, "worst cell against none")
     names = sorted({baseline for baseline, _ in runs})
     for among in [*([name] for name in names), *([names] if len(names) > 1 else [])]:
@@ -206,7 +203,7 @@ def _together(runs: Runs) -> Iterator[str]:
 
 def _kinds(runs: Runs) -> Iterator[str]:
     yield from ("### Objects against textures", "")
-    yield from _head("detector, shots", "kind", "products", *_against(*AGAINST))
+    yield from _head("detector, shots", "kind", "products", *GAINS)
     for (baseline, shots), ranking in sorted(runs.items()):
         for mean in (True, False):
             for kind in ("object", "texture"):
