@@ -1,6 +1,6 @@
 """Does generation pay? Runs or resumes the studies of docs/RESULTS.md; writes its tables, pictures and runs from the ledger.
 
-    python benchmarks/results.py --home results-home            # hours on two cores; what is done already is not run again
+    python benchmarks/results.py --home results-home            # 3 to 4 hours on two cores; what is done is not run again
     python benchmarks/results.py --home results-home --no-run   # tables, pictures and list of what is there
 
 No light, pose, choice of images or schedule was set on scores of the products in the table's mean; the others chose them, and
@@ -287,8 +287,8 @@ def _saturation(runs: Runs) -> Iterator[str]:
 
 
 def _costs(runs: Runs) -> Iterator[str]:
-    """Median seconds of an arm's run from nothing, and of each stage where it was computed, over all runs."""
-    spent: dict[str, list[float]] = {}
+    """Seconds of an arm's run from nothing, and of each stage's different results, whichever run made them."""
+    made: dict[str, dict[tuple[str, ...], float]] = {}
     whole: dict[tuple[str, str], list[float]] = {}
     for ranking in runs.values():
         for (_, name), members in ranking.items():
@@ -296,19 +296,19 @@ def _costs(runs: Runs) -> Iterator[str]:
                 if name in ARMS and run.seconds is not None:
                     whole.setdefault((run.baseline, name), []).append(run.seconds + (run.reused_seconds or 0.0))
                 for stage, about in run.stages.items():
-                    if not about.get("cached") and about.get("seconds") is not None:
-                        title = f"{stage} ({run.baseline})" if stage in ("detector", "proxy") else stage
-                        spent.setdefault(title, []).append(float(about["seconds"]))
+                    title = f"{stage} ({run.baseline})" if stage in ("detector", "proxy") else stage
+                    seconds = float(about.get("seconds") or 0.0) + float(about.get("reused_seconds") or 0.0)
+                    made.setdefault(title, {})[tuple(about.get("artifacts") or (run.run_id,))] = seconds
     yield from ("### What it costs", "")
     yield from _head("a run with nothing made before, seconds, median", *(LABELS.get(arm, arm) for arm in ARMS))
     for baseline in sorted({baseline for baseline, _ in whole}):
         medians = (whole.get((baseline, arm)) for arm in ARMS)
         yield _row(baseline, *("-" if one is None else f"{statistics.median(one):.0f}" for one in medians))
     yield ""
-    yield from _head("stage", "runs that computed some of it", "seconds, median", "seconds, total")
-    for stage, seconds in sorted(spent.items(), key=lambda item: -sum(item[1])):
-        ordered = sorted(seconds)
-        yield _row(stage, str(len(ordered)), f"{statistics.median(ordered):.1f}", f"{sum(ordered):.0f}")
+    yield from _head("stage", "different results", "seconds, median", "seconds, total")
+    for stage, results in sorted(made.items(), key=lambda item: -sum(item[1].values())):
+        median = statistics.median(results.values())
+        yield _row(stage, str(len(results)), f"{median:.1f}", f"{sum(results.values()):.0f}")
     yield ""
 
 
