@@ -28,6 +28,16 @@ def test_the_files_in_docs_are_studies(repository, monkeypatch):
     assert (spec.data.category, spec.prompts.keyword) == ("01", "metal plate")
 
 
+def test_the_results_studies_run_all_their_configurations(repository, monkeypatch):
+    monkeypatch.setenv("FEWGOOD_TEST_DATA", "/data")
+    paths = sorted((repository / "docs" / "studies").glob("results*.yaml"))
+    assert paths
+    for path in paths:
+        study = load_study(path)
+        assert study.name == path.stem
+        assert study.budget.trials == len(study.configurations), path
+
+
 def test_all_finds_the_categories(tmp_path):
     study = Study.model_validate({"name": "x", "datasets": [{"name": "sample"}], "baselines": ["patchcore", "cflow"]})
     assert study.cells == []
