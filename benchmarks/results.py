@@ -45,7 +45,6 @@ ARMS = ("none", "augment", UNDRAWN, "noise", "generate-random", "generate")
 AGAINST = ARMS[:-1]
 LABELS = {UNDRAWN: "undrawn", UNDRAWN_CHOSEN: "undrawn, chosen"}
 """Of those that are no arm of their own."""
-GAINS = [f"generate - {LABELS.get(arm, arm)}" for arm in AGAINST]
 KINDS = {"mono": "texture", "tile": "texture", "hazelnut": "object"}
 """Of the products that are read as plain folders, whose kind no dataset says."""
 PICTURED = ("washer", "hazelnut")
@@ -144,6 +143,15 @@ def _gains(ranking: Mapping[tuple[CellKey, str], list[Run]], cells: Sequence[Cel
     return [_signed(_pooled([(cell.label, _gap(ranking, cell, "generate", arm)) for cell in cells])) for arm in AGAINST]
 
 
+def _label(name: str) -> str:
+    return LABELS.get(name, name)
+
+
+def _less(arm: str, *controls: str) -> list[str]:
+    """Headings of differences."""
+    return [f"{_label(arm)} - {_label(control)}" for control in controls]
+
+
 def _row(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
@@ -155,7 +163,7 @@ def _head(*cells: str) -> Iterator[str]:
 
 def _table(title: str, ranking: Mapping[tuple[CellKey, str], list[Run]]) -> Iterator[str]:
     yield from (f"### {title}", "")
-    yield from _head("product", "seeds", *(LABELS.get(arm, arm) for arm in ARMS), *GAINS)
+    yield from _head("product", "seeds", *map(_label, ARMS), *_less("generate", *AGAINST))
     for mean in (True, False):
         cells = _cells(ranking, mean=mean)
         for cell in cells:
@@ -176,7 +184,7 @@ def _together(runs: Runs) -> Iterator[str]:
     yield from ("### The table's products together", "")
     shown = [("generate", arm) for arm in (*AGAINST, UNDRAWN_CHOSEN)]
     shown += [("generate-random", UNDRAWN), ("generate-random", "noise"), (UNDRAWN, "augment")]
-    titles = [f"{LABELS.get(arm, arm)} - {LABELS.get(against, against)}" for arm, against in shown]
+    titles = [title for arm, against in shown for title in _less(arm, against)]
     yield from _head("detector", "metric", "cells", *titles, "worst cell against none")
     names = sorted({baseline for baseline, _ in runs})
     for among in [*([name] for name in names), *([names] if len(names) > 1 else [])]:
@@ -203,7 +211,7 @@ def _together(runs: Runs) -> Iterator[str]:
 
 def _kinds(runs: Runs) -> Iterator[str]:
     yield from ("### Objects against textures", "")
-    yield from _head("detector, shots", "kind", "products", *GAINS)
+    yield from _head("detector, shots", "kind", "products", *_less("generate", *AGAINST))
     for (baseline, shots), ranking in sorted(runs.items()):
         for mean in (True, False):
             for kind in ("object", "texture"):
@@ -287,7 +295,7 @@ def _saturation(runs: Runs) -> Iterator[str]:
 
 
 def _costs(runs: Runs) -> Iterator[str]:
-    """Seconds of an arm's run from nothing, and of each stage's different results, whichever run made them."""
+    """Median seconds of an arm's run from nothing, and of each stage, once for each of its results whichever run made it."""
     made: dict[str, dict[tuple[str, ...], float]] = {}
     whole: dict[tuple[str, str], list[float]] = {}
     for ranking in runs.values():
@@ -300,15 +308,15 @@ def _costs(runs: Runs) -> Iterator[str]:
                     seconds = float(about.get("seconds") or 0.0) + float(about.get("reused_seconds") or 0.0)
                     made.setdefault(title, {})[tuple(about.get("artifacts") or (run.run_id,))] = seconds
     yield from ("### What it costs", "")
-    yield from _head("a run with nothing made before, seconds, median", *(LABELS.get(arm, arm) for arm in ARMS))
+    yield from _head("a run with nothing made before, seconds, median", *map(_label, ARMS))
     for baseline in sorted({baseline for baseline, _ in whole}):
-        medians = (whole.get((baseline, arm)) for arm in ARMS)
-        yield _row(baseline, *("-" if one is None else f"{statistics.median(one):.0f}" for one in medians))
+        spent = (whole.get((baseline, arm)) for arm in ARMS)
+        yield _row(baseline, *("-" if one is None else f"{statistics.median(one):.0f}" for one in spent))
     yield ""
-    yield from _head("stage", "different results", "seconds, median", "seconds, total")
-    for stage, results in sorted(made.items(), key=lambda item: -sum(item[1].values())):
-        median = statistics.median(results.values())
-        yield _row(stage, str(len(results)), f"{median:.1f}", f"{sum(results.values()):.0f}")
+    yield from _head("stage", "different results", "seconds, median")
+    medians = {stage: statistics.median(results.values()) for stage, results in made.items()}
+    for stage, median in sorted(medians.items(), key=lambda item: -item[1]):
+        yield _row(stage, str(len(made[stage])), f"{median:.1f}")
     yield ""
 
 
