@@ -28,7 +28,7 @@ from fewgood.leaderboard.formats import format_interval
 from fewgood.leaderboard.runs import CellKey, Run, read_runs
 from fewgood.leaderboard.statistics import Estimate, difference, estimate, pool
 from fewgood.pictures import run_pictures
-from fewgood.specs import GeneratorSpec, SamplingSpec, SelectionSpec, TrialSpec, plain
+from fewgood.specs import GeneratorSpec, PromptSpec, SamplingSpec, SelectionSpec, TrialSpec, plain
 from fewgood.store import Home, Ledger
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,8 +49,10 @@ KINDS = {"mono": "texture", "tile": "texture", "hazelnut": "object"}
 """Of the products that are read as plain folders, whose kind no dataset says."""
 PICTURED = ("washer", "hazelnut")
 DEFAULTS = {
-    section: plain(made())
-    for section, made in (("generator", GeneratorSpec), ("sampling", SamplingSpec), ("selection", SelectionSpec))
+    "prompts": {"count": PromptSpec().count},  # the keyword belongs to the product
+    "generator": plain(GeneratorSpec()),
+    "sampling": plain(SamplingSpec()),
+    "selection": plain(SelectionSpec()),
 }
 DECODE = "sampling.mode=decode"
 FIXED = "generator.variance=False, sampling.mode=decode"
@@ -103,8 +105,8 @@ def _name(spec: TrialSpec) -> str:
     changed = [
         f"{section}.{name}={value}"
         for section, defaults in DEFAULTS.items()
-        for name, value in sorted(used.get(section, {}).items())
-        if value != defaults[name]
+        for name, default in sorted(defaults.items())
+        if (value := used.get(section, {}).get(name, default)) != default
     ]
     return " ".join([spec.arm, ", ".join(changed)]).strip()
 
