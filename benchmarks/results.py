@@ -68,7 +68,9 @@ def main() -> int:
     parser.add_argument("--no-run", action="store_true", help="only write what the home's ledger holds")
     parser.add_argument("--study", type=Path, action="append", help="run this study instead of all of them")
     flags = parser.parse_args()
-    home = Home.locate(flags.home).prepare()
+    home = Home.locate(flags.home)
+    if not flags.no_run:
+        home.prepare()
     for study in [] if flags.no_run else flags.study or STUDIES:
         name = yaml.safe_load(study.read_text())["name"]
         word = "resume" if (home.root / "studies" / name).exists() else "sweep"
@@ -77,9 +79,11 @@ def main() -> int:
         if ended.returncode != 0:
             return ended.returncode
     rows = Ledger(home).rows()
+    runs = _grouped(read_runs(rows))
+    if not runs:
+        parser.error(f"{home.root} has no finished run whose detector has the default options: the page stays as it is")
     before, _, rest = PAGE.read_text().partition("<!-- tables -->\n")
     _, _, after = rest.partition("<!-- end of tables -->")
-    runs = _grouped(read_runs(rows))
     made = "\n".join(_page(runs))
     PAGE.write_text(f"{before}<!-- tables -->\n{made}\n<!-- end of tables -->{after}")
     _list(runs)
