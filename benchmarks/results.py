@@ -68,6 +68,9 @@ def main() -> int:
     parser.add_argument("--no-run", action="store_true", help="only write what the home's ledger holds")
     parser.add_argument("--study", type=Path, action="append", help="run this study instead of all of them")
     flags = parser.parse_args()
+    for study in flags.study or ():
+        if not study.is_file():
+            parser.error(f"--study {study}: no such file")
     home = Home.locate(flags.home)
     if not flags.no_run:
         home.prepare()
