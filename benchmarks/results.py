@@ -72,8 +72,6 @@ def main() -> int:
         if not study.is_file():
             parser.error(f"--study {study}: no such file")
     home = Home.locate(flags.home)
-    if not flags.no_run:
-        home.prepare()
     for study in [] if flags.no_run else flags.study or STUDIES:
         name = yaml.safe_load(study.read_text())["name"]
         word = "resume" if (home.root / "studies" / name).exists() else "sweep"
